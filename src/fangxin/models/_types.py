@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from fangxin.dialogue import Dialogue
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a reply is drawn.
+
+    Attributes:
+        max_tokens: the longest reply, in the model's tokens (>= 1).
+        temperature: 0 is greedy.
+        top_p: nucleus mass in (0, 1].
+        seed: sent to the engine where set; engines that ignore it stay random.
+        stop: texts that end a reply.
+        logprobs: how many alternatives a token's log-probabilities list; 0 asks for none.
+    """
+
+    max_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    logprobs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A generated token, its natural log-probability, and the engine's best alternatives."""
+
+    token: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One completion.
+
+    Attributes:
+        text: what the model said.
+        finish: why it ended: `stop`, `length`, or the engine's own word.
+        prompt_tokens: tokens read, as the engine counts; 0 where it doesn't say.
+        completion_tokens: tokens written, as the engine counts; estimated where it doesn't say.
+        seconds: wall time of the call that brought it.
+        logprobs: per token, where asked for and had.
+        cached: taken from the completion cache; nothing was spent.
+    """
+
+    text: str
+    finish: str = "stop"
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+    logprobs: tuple[TokenLogprob, ...] = ()
+    cached: bool = False
+
+
+FailureKind = Literal["unreachable", "timeout", "auth", "rate_limited", "bad_reply", "rejected", "missing"]
+
+
+class ModelError(Exception):
+    """A model that gave no usable reply. One clear sentence, with what to do.
+
+    Attributes:
+        kind: what went wrong, for programs.
+        fatal: no later call can succeed either (a wrong key, a missing model): a run should stop.
+    """
+
+    def __init__(self, message: str, kind: FailureKind, *, fatal: bool = False) -> None:
+        super().__init__(message)
+        self.kind: FailureKind = kind
+        self.fatal = fatal
+
+
+class Model(Protocol):
+    """Continues dialogues."""
+
+    @property
+    def name(self) -> str:
+        """The name that the report and the cache know it by."""
+        ...
+
+    async def reply(self, dialogue: Dialogue, sampling: Sampling, n: int = 1) -> list[Reply]:
+        """Continue a dialogue `n` times.
+
+        Raises:
+            ModelError: no usable reply; never an empty list, never a made-up text.
+        """
+        ...
+
+    def stream(self, dialogue: Dialogue, sampling: Sampling) -> AsyncIterator[str]:
+        """Continue a dialogue once, piece by piece."""
+        ...
+
+    async def close(self) -> None:
+        """Give back connections and processes."""
+        ...
