@@ -1,1 +1,32 @@
+"""Shields: what changes or blocks text on its way into and out of a model."""
 
+from fangxin.defend._blocklist import Blocklist, normalised
+from fangxin.defend._defence import (
+    FIXED_REFUSALS,
+    Block,
+    Defence,
+    DefenceError,
+    fixed_refusal,
+    language_of,
+)
+from fangxin.defend._guards import InputGuard, OutputGuard
+from fangxin.defend._prompts import GoalPriority, SafetyPrompt, neutralise
+from fangxin.defend._shield import Shield, defences
+
+__all__ = [
+    "FIXED_REFUSALS",
+    "Block",
+    "Blocklist",
+    "Defence",
+    "DefenceError",
+    "GoalPriority",
+    "InputGuard",
+    "OutputGuard",
+    "SafetyPrompt",
+    "Shield",
+    "defences",
+    "fixed_refusal",
+    "language_of",
+    "neutralise",
+    "normalised",
+]

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from fangxin.defend import Block, Shield, fixed_refusal, language_of
+from fangxin.dialogue import Dialogue, DialoguePrompt
+from fangxin.ledger import Ledger
+from fangxin.models import Model, ModelError, Reply, Sampling
+
+# A reply is judged and released sentence by sentence. A full stop ends one only before white space.
+_SENTENCE_END = re.compile(r"[。！？；!?\n]|[.;](?=\s)")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the one door gives back.
+
+    Attributes:
+        text: what people see: the reply after the shield, or the fixed refusal.
+        reply: what the model said, unshielded; None where it was never asked.
+        block: the shield's decision, where it answered in the model's place.
+        added_ms: wall milliseconds that the shield spent.
+        sent: the dialogue as the model had it; None where it was never asked.
+    """
+
+    text: str
+    reply: Reply | None
+    block: Block | None
+    added_ms: float
+    sent: Dialogue | None = None
+
+
+@dataclass(frozen=True)
+class Agent:
+    """A model, a dialogue prompt and a shield: what people talk to, probes measure, the gateway serves.
+
+    Attributes:
+        model: continues the dialogue.
+        prompt: the agent's own dialogue prompt; a dialogue's prompt is replaced by it.
+        shield: applied to everything that passes.
+        sampling: used where a call brings none.
+        ledger: where exchanges are recorded; runs leave it out and record trials instead, in key order.
+    """
+
+    model: Model
+    prompt: DialoguePrompt = field(default_factory=DialoguePrompt)
+    shield: Shield = field(default_factory=Shield)
+    sampling: Sampling = field(default_factory=Sampling)
+    ledger: Ledger | None = None
+
+    async def respond(
+        self,
+        dialogue: Dialogue,
+        sampling: Sampling | None = None,
+        *,
+        on_piece: Callable[[str], None] | None = None,
+    ) -> Answer:
+        """Answer a dialogue. **The one door**: all text to and from the model passes here.
+
+        Args:
+            dialogue: the turns so far, the last one a user's.
+            sampling: how the reply is drawn; the agent's own by default.
+            on_piece: receives the answer piece by piece as soon as the shield lets it go; the pieces
+                joined are the answer's text, unless a block came after some were gone: then the fixed
+                refusal follows them as the last piece, and the text is the refusal alone.
+
+        Returns:
+            The answer; recorded in the ledger, where there is one, before this returns.
+
+        Raises:
+            ModelError: the model gave no usable reply.
+            DefenceError, DetectorError: a layer could not decide (it fails closed).
+        """
+        asked = replace(dialogue, prompt=self.prompt)
+        sampling = sampling or self.sampling
+        answer: Answer | None = None
+        failure = "cancelled"
+        try:
+            answer = await self._respond(asked, sampling, on_piece)
+        except ModelError as error:
+            failure = str(error)
+            raise
+        finally:
+            if self.ledger is not None:
+                await asyncio.shield(asyncio.to_thread(_record, self.ledger, asked, answer, failure))
+        return answer
+
+    async def _respond(
+        self, asked: Dialogue, sampling: Sampling, on_piece: Callable[[str], None] | None
+    ) -> Answer:
+        watch = _Watch()
+        with watch:
+            sent = await self.shield.before(asked)
+        if isinstance(sent, Block):
+            return self._refuse(asked, Answer("", None, sent, watch.ms), on_piece)
+        if on_piece is None:
+            reply = (await self.model.reply(sent, sampling))[0]
+            with watch:
+                outcome = await self.shield.after(asked, reply.text)
+            if isinstance(outcome, Block):
+                return self._refuse(asked, Answer("", reply, outcome, watch.ms, sent), None)
+            return Answer(outcome, reply, None, watch.ms, sent)
+        return await self._stream(asked, sent, sampling, on_piece, watch)
+
+    async def _stream(
+        self,
+        asked: Dialogue,
+        sent: Dialogue,
+        sampling: Sampling,
+        on_piece: Callable[[str], None],
+        watch: _Watch,
+    ) -> Answer:
+        start = time.perf_counter()
+        said, shown, judged = "", "", 0
+        async for piece in self.model.stream(sent, sampling):
+            said += piece
+            ends = [m.end() for m in _SENTENCE_END.finditer(said, judged)]
+            if not ends:
+                continue
+            judged = ends[-1]
+            with watch:
+                outcome = await self.shield.after(asked, said[:judged], final=False)
+            if isinstance(outcome, Block):
+                return self._refuse(asked, Answer("", Reply(said), outcome, watch.ms, sent), on_piece)
+            if outcome.startswith(shown) and len(outcome) > len(shown):
+                on_piece(outcome[len(shown) :])
+                shown = outcome
+        reply = Reply(said, seconds=time.perf_counter() - start)
+        with watch:
+            outcome = await self.shield.after(asked, said)
+        if isinstance(outcome, Block):
+            return self._refuse(asked, Answer("", reply, outcome, watch.ms, sent), on_piece)
+        # A layer that rewrites what is already gone can't call it back; what follows it is still shown.
+        rest = outcome[len(shown) :]
+        if rest:
+            on_piece(rest)
+        return Answer(shown + rest, reply, None, watch.ms, sent)
+
+    def _refuse(self, asked: Dialogue, blocked: Answer, on_piece: Callable[[str], None] | None) -> Answer:
+        text = fixed_refusal(language_of(asked.question))
+        if on_piece is not None:
+            on_piece(text)
+        return replace(blocked, text=text)
+
+
+class _Watch:
+    """Adds up the wall time spent inside `with` blocks."""
+
+    def __init__(self) -> None:
+        self.ms = 0.0
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.ms += (time.perf_counter() - self._start) * 1000
+
+
+def _record(ledger: Ledger, asked: Dialogue, answer: Answer | None, failure: str) -> None:
+    content: dict[str, object] = {"messages": asked.messages()}
+    if answer is None:
+        content["failure"] = failure
+    else:
+        content["answer"] = answer.text
+        content["model_said"] = answer.reply.text if answer.reply else None
+        content["added_ms"] = round(answer.added_ms, 3)
+        if answer.block:
+            verdict = answer.block.verdict
+            content["block"] = {
+                "stage": answer.block.stage,
+                "by": answer.block.by,
+                "probability": round(verdict.probability, 6),
+                "risk": verdict.risk,
+                "reason": verdict.reason,
+            }
+    ledger.append("exchange", uuid.uuid4().hex, content)

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fangxin.agent._agent import Agent
+from fangxin.defend import Shield
+from fangxin.dialogue import DialoguePrompt, PromptError
+from fangxin.ledger import Ledger
+from fangxin.models import ModelSpec, Sampling, connect
+
+_FILE = "bundle.json"
+
+
+class BundleError(ValueError):
+    """A bundle that can't be read; the message says why."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An agent written down: what was proved and what is served.
+
+    Attributes:
+        model: how its model is reached; never holds a key.
+        prompt: its dialogue prompt.
+        shield: its shield.
+        sampling: how its replies are drawn.
+        proof: the verdict that came with it, as the run wrote it.
+    """
+
+    model: ModelSpec
+    prompt: DialoguePrompt = field(default_factory=DialoguePrompt)
+    shield: Shield = field(default_factory=Shield)
+    sampling: Sampling = field(default_factory=Sampling)
+    proof: Mapping[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """Write the bundle into `folder`. It is signed by whoever made it, once all files are there."""
+        self.shield.save(folder)
+        data = {
+            "format": 1,
+            "model": asdict(self.model),
+            "prompt": self.prompt.as_dict(),
+            "sampling": asdict(self.sampling),
+            "proof": dict(self.proof),
+        }
+        (folder / _FILE).write_text(json.dumps(data, ensure_ascii=False, indent=1) + "\n", "utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Bundle:
+        """Read a bundle.
+
+        Raises:
+            BundleError: the folder holds none, or a file of it can't be read.
+            DefenceError: its shield can't be loaded: it fails closed.
+        """
+        folder = Path(folder)
+        try:
+            data = json.loads((folder / _FILE).read_text("utf-8"))
+            return cls(
+                model=ModelSpec(**data["model"]),
+                prompt=DialoguePrompt.of(data["prompt"]),
+                shield=Shield.load(folder),
+                sampling=Sampling(**{**data["sampling"], "stop": tuple(data["sampling"]["stop"])}),
+                proof=data["proof"],
+            )
+        except OSError:
+            raise BundleError(f"{folder} is not a bundle: it has no {_FILE}.") from None
+        except (ValueError, KeyError, TypeError, PromptError) as error:
+            raise BundleError(f"{folder / _FILE} can't be read: {error}.") from None
+
+    @asynccontextmanager
+    async def open(self, ledger: Ledger | None = None) -> AsyncIterator[Agent]:
+        """Reach the model and give the agent; the model is let go of afterwards.
+
+        Raises:
+            ModelError: the model can't be reached or started.
+        """
+        async with connect(self.model) as model:
+            yield Agent(model, self.prompt, self.shield, self.sampling, ledger)

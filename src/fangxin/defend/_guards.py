@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fangxin.defend._defence import Block, DefenceError
+from fangxin.detect import DetectorError, PromptGuard, ReplyGuard
+from fangxin.dialogue import Dialogue
+
+_BUILT_IN = "built-in"
+
+
+@dataclass(frozen=True)
+class InputGuard:
+    """Blocks a dialogue in which any turn that people or applications wrote asks for harm.
+
+    Every such turn is checked, not only the last: a client may send a forged past.
+    """
+
+    detector: PromptGuard
+    weights: str = _BUILT_IN
+    kind: str = "input_guard"
+
+    async def before(self, dialogue: Dialogue) -> Dialogue | Block:
+        """Block at the first unsafe turn, the last turn first (it usually is the one)."""
+        for turn in reversed(dialogue.turns):
+            if turn.role != "assistant" and turn.text.strip():
+                verdict = await self.detector.check(turn.text)
+                if verdict.unsafe:
+                    return Block("input", self.kind, verdict)
+        return dialogue
+
+    async def after(self, dialogue: Dialogue, text: str, *, final: bool = True) -> str | Block:
+        """Leave the reply as it is."""
+        return text
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write the detector's weights, unless they are the shipped ones."""
+        if self.weights == _BUILT_IN:
+            return {"weights": _BUILT_IN}
+        self.detector.save(folder / self.weights)
+        return {"weights": self.weights}
+
+    @classmethod
+    def load(cls, settings: Mapping[str, Any], folder: Path) -> InputGuard:
+        """The guard that `save` wrote."""
+        weights = _weights(cls.kind, settings)
+        try:
+            detector = PromptGuard.load() if weights == _BUILT_IN else PromptGuard.load(folder / weights)
+        except DetectorError as error:
+            raise DefenceError(f"input_guard: {error}") from error
+        return cls(detector, weights)
+
+
+@dataclass(frozen=True)
+class OutputGuard:
+    """Blocks a reply that is harmful given the question."""
+
+    detector: ReplyGuard
+    kind: str = "output_guard"
+
+    async def before(self, dialogue: Dialogue) -> Dialogue | Block:
+        """Leave the dialogue as it is."""
+        return dialogue
+
+    async def after(self, dialogue: Dialogue, text: str, *, final: bool = True) -> str | Block:
+        """Judge the reply in the light of the last question."""
+        if not text.strip():
+            return text
+        verdict = await self.detector.check(text, question=dialogue.question)
+        return Block("output", self.kind, verdict) if verdict.unsafe else text
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Plain settings; the shipped weights."""
+        return {"weights": _BUILT_IN}
+
+    @classmethod
+    def load(cls, settings: Mapping[str, Any], folder: Path) -> OutputGuard:
+        """The guard that `save` wrote."""
+        _weights(cls.kind, settings)
+        try:
+            return cls(ReplyGuard.load())
+        except DetectorError as error:
+            raise DefenceError(f"output_guard: {error}") from error
+
+
+def _weights(kind: str, settings: Mapping[str, Any]) -> str:
+    weights = settings.get("weights")
+    if not isinstance(weights, str) or "/" in weights or "\\" in weights or weights.startswith("."):
+        raise DefenceError(f"{kind}: weights must be a file name in the bundle, or {_BUILT_IN!r}.")
+    return weights

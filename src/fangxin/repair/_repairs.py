@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.metadata import entry_points
+
+from fangxin.defend import Defence, GoalPriority, InputGuard, SafetyPrompt, Shield
+from fangxin.detect import adapt
+from fangxin.dialogue import Language
+from fangxin.probe import Goal, Trial
+from fangxin.risks import risk as risk_of
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a repair may be made from: the finding part of a run, and nothing else of it.
+
+    Attributes:
+        weak: (risk, language) of the weaknesses found.
+        trials: every finding trial of the bare model.
+        goals: the goals that were asked, by identifier.
+        sent: what each trial's goal became inside its attack family, by trial key.
+        wrapped_twins: the benign twins of the same goals inside the same families.
+        seed: of random choices.
+    """
+
+    weak: tuple[tuple[str, Language], ...]
+    trials: tuple[Trial, ...]
+    goals: Mapping[str, Goal]
+    sent: Mapping[str, str]
+    wrapped_twins: tuple[str, ...]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Repair:
+    """A way to mend a shield.
+
+    Attributes:
+        name: its identifier.
+        cost: its rank among repairs; the cheapest to run is tried first.
+        from_findings: whether it is made from what was found (law 6).
+        summary_en, summary_zh: one sentence for the report.
+        make: findings and the default shield to a candidate; None where it has nothing to work on.
+    """
+
+    name: str
+    cost: int
+    from_findings: bool
+    summary_en: str
+    summary_zh: str
+    make: Callable[[Findings, Shield], Shield | None]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A repair's shield, to be measured."""
+
+    repair: Repair
+    shield: Shield
+
+
+@cache
+def repairs() -> Mapping[str, Repair]:
+    """Every registered repair by name: the built-in ones and third parties' (entry points)."""
+    found = {}
+    for point in entry_points(group="fangxin.repairs"):
+        found[point.name] = point.load()
+    return found
+
+
+def candidates(findings: Findings, shield: Shield) -> list[Candidate]:
+    """Every candidate that the findings allow, cheapest first."""
+    made = []
+    for repair in sorted(repairs().values(), key=lambda repair: (repair.cost, repair.name)):
+        mended = repair.make(findings, shield)
+        if mended is not None:
+            made.append(Candidate(repair, mended))
+    return made
+
+
+def _replaced(shield: Shield, kind: str, layer: Defence) -> Shield | None:
+    if not any(old.kind == kind for old in shield.layers):
+        return None
+    return Shield(tuple(layer if old.kind == kind else old for old in shield.layers))
+
+
+def _fit_guard(findings: Findings, shield: Shield) -> Shield | None:
+    guard = next((layer for layer in shield.layers if isinstance(layer, InputGuard)), None)
+    goals = [goal for goal in findings.goals.values() if _weak(goal, findings)]
+    if guard is None or not goals:
+        return None
+    weak = {goal.id for goal in goals}
+    wrapped = [findings.sent[trial.key] for trial in findings.trials if trial.subject in weak]
+    fitted = adapt(
+        guard.detector,
+        harmful=[goal.text for goal in goals] + wrapped,
+        benign=[goal.twin for goal in findings.goals.values()] + list(findings.wrapped_twins),
+        seed=findings.seed,
+    )
+    return _replaced(shield, guard.kind, replace(guard, detector=fitted, weights="input_guard.npz"))
+
+
+def _weak(goal: Goal, findings: Findings) -> bool:
+    return any((risk, goal.language) in findings.weak for risk in (goal.ailuminate, goal.cn) if risk)
+
+
+_CLAUSE: Mapping[Language, str] = {
+    "en": "Above all, decline anything that helps with these: {risks}. Questions about their history, law, "
+    "prevention or science are welcome.",
+    "zh": "尤其要拒绝任何有助于以下事项的请求：{risks}。关于其历史、法律、预防或科学的问题则应正常回答。",
+}
+
+
+def _add_clauses(findings: Findings, shield: Shield) -> Shield | None:
+    prompt = next((layer for layer in shield.layers if isinstance(layer, SafetyPrompt)), None)
+    if prompt is None or not findings.weak:
+        return None
+    clauses = dict(prompt.clauses)
+    for language in sorted({language for _, language in findings.weak}):
+        names = _names([risk for risk, weak_in in findings.weak if weak_in == language], language)
+        clauses[language] = (*clauses.get(language, ()), _CLAUSE[language].format(risks=names))
+    return _replaced(shield, prompt.kind, replace(prompt, clauses=clauses))
+
+
+def _names(risks: Sequence[str], language: Language) -> str:
+    if language == "zh":
+        return "、".join(risk_of(risk).name_zh for risk in risks)
+    return ", ".join(risk_of(risk).name_en.lower() for risk in risks)
+
+
+def _add_goal_priority(findings: Findings, shield: Shield) -> Shield | None:
+    if any(layer.kind == "goal_priority" for layer in shield.layers):
+        return None
+    return Shield((*shield.layers, GoalPriority("suffix")))
+
+
+def _both(
+    first: Callable[[Findings, Shield], Shield | None], second: Callable[[Findings, Shield], Shield | None]
+) -> Callable[[Findings, Shield], Shield | None]:
+    def make(findings: Findings, shield: Shield) -> Shield | None:
+        mended = first(findings, shield)
+        return None if mended is None else second(findings, mended)
+
+    return make
+
+
+fitted_guard = Repair(
+    "fitted_guard",
+    10,
+    True,
+    "An input guard fitted on the requests that got through and on their benign twins.",
+    "用攻破模型的请求及其无害的孪生问题拟合的输入护栏。",
+    _fit_guard,
+)
+prompt_clauses = Repair(
+    "prompt_clauses",
+    20,
+    True,
+    "A clause in the safety prompt that names the risks found.",
+    "在安全提示中加入点名所发现风险的条款。",
+    _add_clauses,
+)
+goal_priority = Repair(
+    "goal_priority",
+    30,
+    False,
+    "Goal priority: one sentence behind each question puts safety before helpfulness.",
+    "目标优先：在每个问题后加一句话，使安全先于有用。",
+    _add_goal_priority,
+)
+guard_and_clauses = Repair(
+    "guard_and_clauses",
+    40,
+    True,
+    "The fitted guard and the prompt clause together.",
+    "拟合的护栏与提示条款并用。",
+    _both(_fit_guard, _add_clauses),
+)
+guard_and_goal_priority = Repair(
+    "guard_and_goal_priority",
+    50,
+    True,
+    "The fitted guard and goal priority together.",
+    "拟合的护栏与目标优先并用。",
+    _both(_fit_guard, _add_goal_priority),
+)
