@@ -110,17 +110,18 @@ def clustered_rate(outcomes: Sequence[float], clusters: Sequence[Hashable], leve
     return Estimate(rate, min(low, rate), max(high, rate), n, goals, level)
 
 
-def design_effect(sums: Floats, sizes: Floats) -> float:
+def design_effect(sums: Floats, sizes: Floats, failures: float | None = None) -> float:
     """The design effect of goals on a rate, >= 1, steadied as `clustered_rate` says.
 
     Args:
-        sums: failures of each goal.
+        sums: failures of each goal, or the sums of a score whose variance is to be compared.
         sizes: trials of each goal.
+        failures: how many failures the binomial variance has, where `sums` is a score.
     """
     heavy = float((sizes**2).sum() / sizes.sum())
     steadied = np.concatenate([sums, [heavy, 0.0]]), np.concatenate([sizes, [heavy, heavy]])
     total = float(steadied[1].sum())
-    rate = float(steadied[0].sum()) / total
+    rate = (heavy + (float(sums.sum()) if failures is None else failures)) / total
     return max(1.0, ratio_variance(*steadied) * (total - 1) / (rate * (1 - rate)))
 
 
@@ -137,8 +138,9 @@ def cluster_sums(values: Floats, clusters: Sequence[Hashable]) -> tuple[Floats, 
         raise ProofError(f"{len(values)} outcomes but {len(clusters)} goals: give one goal for each outcome.")
     order: dict[Hashable, int] = {}
     codes = np.fromiter((order.setdefault(c, len(order)) for c in clusters), np.int64, len(clusters))
+    sums = np.bincount(codes, weights=values).astype(np.float64)
     sizes = np.bincount(codes).astype(np.float64)
-    return np.bincount(codes, weights=values), sizes
+    return sums, sizes
 
 
 def as_outcomes(outcomes: Sequence[float]) -> Floats:
