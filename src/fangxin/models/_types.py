@@ -44,7 +44,8 @@ class Reply:
     Attributes:
         text: what the model said.
         finish: why it ended: `stop`, `length`, or the engine's own word.
-        prompt_tokens: tokens read, as the engine counts; 0 where it doesn't say.
+        prompt_tokens: tokens read, as the engine counts; 0 where it doesn't say, and on all but the
+            first of several replies drawn from one reading of the prompt, so that a sum is right.
         completion_tokens: tokens written, as the engine counts; estimated where it doesn't say.
         seconds: wall time of the call that brought it.
         logprobs: per token, where asked for and had.
@@ -60,7 +61,17 @@ class Reply:
     cached: bool = False
 
 
-FailureKind = Literal["unreachable", "timeout", "auth", "rate_limited", "bad_reply", "rejected", "missing"]
+FailureKind = Literal[
+    "unreachable",
+    "timeout",
+    "auth",
+    "rate_limited",
+    "server_error",
+    "bad_reply",
+    "rejected",
+    "missing",
+    "storage",
+]
 
 
 class ModelError(Exception):
