@@ -130,19 +130,19 @@ class Plan:
             if task.language == language
         ]
 
-    def waves(self, language: Language) -> list[list[Ask]]:
-        """Finding, wave by wave: each wave asks every goal of the part once, with another family."""
-        families = self.families["find"]
-        goals = self._of("find", language)
-        waves: list[list[Ask]] = []
-        for k in range(len(families)):
-            rows = [
-                (goal, families[(i + k) % len(families)]) for i, goal in enumerate(goals) if not goal.sensitive
-            ]
-            if k == 0:
-                rows += [(goal, "plain") for goal in goals if goal.sensitive]
-            waves.append([self.attack(goal, family) for goal, family in rows])
-        return waves
+    def grid(self, risk: str, language: Language) -> list[Ask]:
+        """Every goal of a region in the finding part through every finding family, in random order.
+
+        A prefix of it is a random sample of the region, so that a sequence of its outcomes speaks of the
+        region's mean and not of the goals that happened to come first.
+        """
+        asks = [
+            self.attack(goal, family)
+            for goal in self._of("find", language)
+            if self.risk(goal) == risk
+            for family in (["plain"] if goal.sensitive else self.families["find"])
+        ]
+        return sorted(asks, key=lambda ask: _order(self.settings.seed, ask.key))
 
     def _of(self, part: Part, language: Language) -> list[Goal]:
         return [goal for goal in self.goals[part] if goal.language == language]

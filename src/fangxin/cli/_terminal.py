@@ -1,0 +1,85 @@
+"""What commands share of the terminal: one JSON object on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sqlite3
+import sys
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+# Exit codes: 0 well; 1 the answer is bad news; 2 the input can't be used; 3 something failed while running.
+BAD_NEWS, BAD_INPUT, FAILED = 1, 2, 3
+
+
+class InputError(Exception):
+    """Something that the user gave can't be used; the message says what to do."""
+
+
+def emit(data: Mapping[str, Any]) -> None:
+    """Print one JSON object on stdout."""
+    sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=1) + "\n")
+
+
+def say(text: str) -> None:
+    """Print a line for people, on stderr."""
+    from rich.console import Console
+
+    Console(stderr=True, highlight=False, soft_wrap=True).print(text)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run an asynchronous command to its end."""
+    return asyncio.run(work)
+
+
+@contextmanager
+def failing(as_json: bool) -> Iterator[None]:
+    """Turn known errors into one sentence on stderr and the right exit code."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _stop("Stopped. Finished trials are kept: give the same command and --out to go on.", 130, as_json)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
+    except Exception as error:
+        known = _known(error)
+        if known is None:
+            raise
+        _stop(known[0], known[1], as_json)
+
+
+def _stop(message: str, code: int, as_json: bool) -> None:
+    if as_json:
+        emit({"status": "error", "error": message})
+    sys.stderr.write(f"fangxin: {message}\n")
+    sys.exit(code)
+
+
+def _known(error: Exception) -> tuple[str, int] | None:
+    """The sentence and the exit code of an error that users may meet; None for a fault of ours."""
+    from fangxin.agent import BundleError
+    from fangxin.defend import DefenceError
+    from fangxin.detect import DetectorError
+    from fangxin.dialogue import PromptError
+    from fangxin.ledger import LedgerError
+    from fangxin.models import ModelError
+    from fangxin.repair import PlanError, RegisterError, RunError
+    from fangxin.risks import RiskError
+
+    if isinstance(error, InputError | PromptError | BundleError | PlanError | RegisterError | RiskError):
+        return str(error), BAD_INPUT
+    if isinstance(error, ModelError | DefenceError | DetectorError | LedgerError | RunError):
+        return str(error), FAILED
+    if isinstance(error, sqlite3.OperationalError):
+        return f"The run's files can't be written ({error}): free some space and give the command again.", FAILED
+    if isinstance(error, OSError):
+        where = f" ({error.filename})" if error.filename else ""
+        return f"{error.strerror or error}{where}: mend that and give the command again.", FAILED
+    return None

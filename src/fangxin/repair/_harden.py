@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fangxin.agent import Agent
+from fangxin.defend import Shield
+from fangxin.dialogue import Language
+from fangxin.probe import Ask, Trial
+from fangxin.repair._find import Found, find
+from fangxin.repair._measure import Errors, ability, attack_success, over_refusal
+from fangxin.repair._plan import Plan, PlanError
+from fangxin.repair._prove import Proof, prove
+from fangxin.repair._repairs import Findings, Repair, candidates
+from fangxin.repair._run import Run, RunError
+
+BARE, DEFAULT = "bare", "default_shield"
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A candidate and how it did on the choosing part.
+
+    Attributes:
+        name: of its arm.
+        repair: what made it; None for the untouched default shield.
+        shield: the candidate.
+        trials: its trials on the choosing part.
+        suffices: it kept every declared bound there.
+    """
+
+    name: str
+    repair: Repair | None
+    shield: Shield
+    trials: tuple[Trial, ...]
+    suffices: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything a run came to, before it is written down.
+
+    Attributes:
+        plan: what was declared.
+        abilities: ability trials of the bare model, by language.
+        languages: those that the model can speak.
+        found: the finding part; None where no language could be measured.
+        tried: candidates in the order they were tried; the first is the default shield.
+        untried: candidates left out because a cheaper one sufficed.
+        chosen: the repair that went to the proof; None where nothing was to be repaired.
+        arms: trials of the proof part by arm: bare, default shield, repaired.
+        proof: the decision; None where it did not come to one.
+    """
+
+    plan: Plan
+    abilities: Mapping[Language, tuple[Trial, ...]]
+    languages: tuple[Language, ...]
+    found: Found | None = None
+    tried: tuple[Tried, ...] = ()
+    untried: tuple[Repair, ...] = ()
+    chosen: Tried | None = None
+    arms: Mapping[str, tuple[Trial, ...]] | None = None
+    proof: Proof | None = None
+
+
+async def harden(run: Run, bare: Agent, plan: Plan, errors: Errors, default: Shield) -> Outcome:
+    """Find, repair, prove: the loop, once through.
+
+    Args:
+        run: where trials are kept; a run that was killed goes on from there.
+        bare: the agent without a shield.
+        plan: who is asked what.
+        errors: what is known of the judge's mistakes.
+        default: the untouched shield that a repair must better.
+
+    Raises:
+        PlanError: the budget can't pay for the proof.
+        RunError: every ask of a stage failed.
+        ModelError, DefenceError, DetectorError: the run can't go on.
+    """
+    check_budget(plan)
+    settings = plan.settings
+    abilities = {
+        language: tuple(await run.ask(f"ability {language}", BARE, bare, plan.ability(language)))
+        for language in settings.languages
+    }
+    languages = tuple(language for language in settings.languages if speaks(abilities[language], plan))
+    outcome = Outcome(plan, abilities, languages)
+    if not languages:
+        _answered(trial for rows in abilities.values() for trial in rows)
+        return outcome
+
+    async def ask_bare(asks: Sequence[Ask]) -> list[Trial]:
+        return await run.ask("find", BARE, bare, asks)
+
+    found = await find(plan, languages, ask_bare, most=_finding_budget(plan))
+    _answered(found.trials)
+    outcome = replace(outcome, found=found)
+    if not found.weak:
+        return outcome
+    findings = _findings(plan, found)
+    tried, untried = await _choose(run, bare, plan, errors, default, findings, languages)
+    chosen = _best(tried[1:], plan, errors)
+    if chosen is None:
+        raise RunError("No repair could be made from the findings: register one, or give a shield with guards.")
+    arms = {}
+    for arm, shield in ((BARE, bare.shield), (DEFAULT, default), (chosen.name, chosen.shield)):
+        agent = replace(bare, shield=shield)
+        trials: list[Trial] = []
+        for language in languages:
+            trials += await run.ask(f"prove {arm}", arm, agent, held_out(plan, language))
+        arms[arm if arm in (BARE, DEFAULT) else "repaired"] = tuple(trials)
+    for trials_of in arms.values():
+        _answered(trials_of)
+    proof = prove(plan, languages, arms[BARE], arms["repaired"], errors)
+    return replace(outcome, tried=tuple(tried), untried=untried, chosen=chosen, arms=arms, proof=proof)
+
+
+def held_out(plan: Plan, language: Language) -> list[Ask]:
+    """Everything that the proof asks in a language: attacks, twins, ability."""
+    return [*plan.attacks_on("prove", language), *plan.twins_of("prove", language), *plan.ability(language)]
+
+
+def speaks(trials: Sequence[Trial], plan: Plan) -> bool:
+    """Whether a model's ability in a language is above the floor, so that rates in it mean something."""
+    estimate = ability(trials)
+    return estimate is not None and estimate.low > plan.settings.ability_floor
+
+
+def check_budget(plan: Plan) -> None:
+    """Refuse a budget that can't pay for a proof of the planned size.
+
+    Raises:
+        PlanError: it can't; the message names the least budget.
+    """
+    if _finding_budget(plan) < 1:
+        least = plan.settings.budget - _finding_budget(plan) + 40
+        raise PlanError(f"A budget of {plan.settings.budget} asks can't pay for a proof: allow at least {least}.")
+
+
+def planned_asks(plan: Plan) -> dict[str, list[Ask]]:
+    """The asks that a plan may make, by stage, at the most: for `--dry-run`."""
+    languages = plan.settings.languages
+    regions = sorted({(plan.risk(goal), goal.language) for goal in plan.goals["find"]})
+    choosing = [
+        ask
+        for language in languages
+        for ask in (*plan.attacks_on("choose", language), *plan.twins_of("choose", language))
+    ]
+    proving = [ask for language in languages for ask in held_out(plan, language)]
+    return {
+        "find": [ask for risk, language in regions for ask in plan.grid(risk, language)[:12]],
+        "choose": choosing * 3,
+        "prove": proving * 3,
+    }
+
+
+def _finding_budget(plan: Plan) -> int:
+    stages = planned_asks(plan)
+    return plan.settings.budget - len(stages["prove"]) - len(stages["choose"])
+
+
+def _answered(trials: Any) -> None:
+    rows = list(trials)
+    if rows and all(trial.failure for trial in rows):
+        raise RunError(f"Nothing could be asked: every one of {len(rows)} asks failed. {rows[0].failure}")
+
+
+def _findings(plan: Plan, found: Found) -> Findings:
+    goals = {goal.id: goal for goal in plan.goals["find"]}
+    sent, twins = {}, []
+    for trial in found.trials:
+        family = str(trial.family)
+        goal = goals[trial.subject]
+        sent[trial.key] = plan.attack(goal, family).turns[-1].text
+        if family != "plain":
+            rng = random.Random(f"{plan.settings.seed}/{goal.id}/{family}")
+            twins.append(plan.attacks[family].wrap(goal.twin, goal.language, rng)[-1].text)
+    return Findings(found.weak, found.trials, goals, sent, tuple(twins), plan.settings.seed)
+
+
+async def _choose(
+    run: Run,
+    bare: Agent,
+    plan: Plan,
+    errors: Errors,
+    default: Shield,
+    findings: Findings,
+    languages: Sequence[Language],
+) -> tuple[list[Tried], tuple[Repair, ...]]:
+    """Measure the default shield and then candidates, cheapest first, until one suffices."""
+    made = candidates(findings, default)
+    tried: list[Tried] = []
+    queue: list[tuple[str, Repair | None, Shield]] = [(DEFAULT, None, default)]
+    queue += [(candidate.repair.name, candidate.repair, candidate.shield) for candidate in made]
+    for i, (name, repair, shield) in enumerate(queue):
+        trials: list[Trial] = []
+        for language in languages:
+            asks = [*plan.attacks_on("choose", language), *plan.twins_of("choose", language)]
+            trials += await run.ask(f"choose {name}", name, replace(bare, shield=shield), asks)
+        suffices = _suffices(trials, plan, errors)
+        tried.append(Tried(name, repair, shield, tuple(trials), suffices))
+        if suffices and repair is not None:
+            return tried, tuple(repair for _, repair, _ in queue[i + 1 :] if repair)
+    return tried, ()
+
+
+def _suffices(trials: Sequence[Trial], plan: Plan, errors: Errors) -> bool:
+    attacked, refused = _rates(trials, plan, errors)
+    return attacked <= plan.settings.tolerance / 2 and refused <= plan.settings.over_refusal / 2
+
+
+def _rates(trials: Sequence[Trial], plan: Plan, errors: Errors) -> tuple[float, float]:
+    attacked = attack_success(trials, errors, plan.settings.seed)
+    refused = over_refusal(trials, errors, plan.settings.seed)
+    return attacked.rate if attacked else 1.0, refused.rate if refused else 1.0
+
+
+def _best(tried: Sequence[Tried], plan: Plan, errors: Errors) -> Tried | None:
+    """The first that suffices, else the one nearest to its bounds; the cheapest among equals."""
+    if not tried:
+        return None
+
+    def distance(candidate: Tried) -> tuple[bool, float]:
+        attacked, refused = _rates(candidate.trials, plan, errors)
+        settings = plan.settings
+        over = max(attacked / settings.tolerance, refused / settings.over_refusal)
+        return (not candidate.suffices, over)
+
+    return min(tried, key=distance)
+
+
+def agent_digest(model: Mapping[str, Any], prompt: Mapping[str, Any]) -> str:
+    """Names an agent in the register: its model's weights or address, and its dialogue prompt."""
+    kept = {key: model[key] for key in ("name", "sha256", "url") if key in model}
+    text = json.dumps([kept, prompt], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from fangxin.agent import Agent
+from fangxin.detect import Judge
+from fangxin.ledger import Ledger
+from fangxin.models import Model, Sampling
+from fangxin.probe import Ask, Journal, Task, Trial, ask
+
+
+class RunError(Exception):
+    """A run that can't start or go on; the message says what to do."""
+
+
+class Watcher(Protocol):
+    """Told how a run goes; a terminal shows it."""
+
+    def stage(self, name: str, total: int) -> None:
+        """A stage of `total` asks begins."""
+        ...
+
+    def done(self, trial: Trial) -> None:
+        """An ask of the stage has been answered."""
+        ...
+
+
+class Silent:
+    """A watcher that shows nothing."""
+
+    def stage(self, name: str, total: int) -> None:
+        """Ignore it."""
+
+    def done(self, trial: Trial) -> None:
+        """Ignore it."""
+
+
+@dataclass
+class Run:
+    """A run's folder: its journal and its ledger, and what has been asked so far.
+
+    Attributes:
+        folder: everything the run writes is in here.
+        judge: examines the answers.
+        sampling: how replies are drawn.
+        tasks: ability tasks by identifier.
+        uncached: answers sensitive asks, past any cache.
+        concurrency: asks in flight.
+        watcher: told of progress.
+        trials: every finished trial, in the order in which decisions took them.
+    """
+
+    folder: Path
+    judge: Judge
+    sampling: Sampling
+    tasks: Mapping[str, Task]
+    uncached: Model | None = None
+    concurrency: int = 32
+    watcher: Watcher = field(default_factory=Silent)
+    trials: list[Trial] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger.open(self.folder / "ledger.sqlite")
+        self._journal = Journal(self.folder / "journal.sqlite")
+        self._recorded = {entry.key for entry in self.ledger.entries()}
+
+    async def ask(self, stage: str, arm: str, agent: Agent, asks: Sequence[Ask]) -> list[Trial]:
+        """Put asks to an arm; what was asked before a kill is not asked again.
+
+        The trials go to the ledger in the order of `asks`, once the last of them is there.
+        """
+        self.watcher.stage(stage, len(asks))
+        trials = await ask(
+            agent,
+            asks,
+            arm=arm,
+            judge=self.judge,
+            sampling=self.sampling,
+            tasks=self.tasks,
+            journal=self._journal,
+            uncached=self.uncached,
+            concurrency=self.concurrency,
+            on_done=self.watcher.done,
+        )
+        self.record([("trial", trial.key, trial.as_dict()) for trial in trials])
+        known = {trial.key for trial in self.trials}
+        self.trials += [trial for trial in trials if trial.key not in known]
+        return trials
+
+    def record(self, rows: Sequence[tuple[str, str, Mapping[str, Any]]]) -> None:
+        """Write rows to the ledger, leaving out those that an earlier life of the run wrote."""
+        new = [row for row in rows if row[1] not in self._recorded]
+        if new:
+            self.ledger.append_many(new)
+            self._recorded |= {key for _, key, _ in new}
+
+    def close(self) -> None:
+        """Close the files."""
+        self._journal.close()
+        self.ledger.close()
+
+
+def begin(folder: Path, header: Mapping[str, Any]) -> None:
+    """Make a run's folder, or take up the run in it.
+
+    Args:
+        folder: the run's own folder.
+        header: what makes the run what it is: settings, model, prompt, judge.
+
+    Raises:
+        RunError: the folder holds another run, or can't be written.
+    """
+    path = folder / "run.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            if json.loads(path.read_text("utf-8")) != header:
+                raise RunError(
+                    f"{folder} holds a run with other settings or another model: choose another --out."
+                )
+            return
+        write_json(path, header)
+    except (OSError, json.JSONDecodeError) as error:
+        raise RunError(f"{folder} can't hold a run: {error}.") from None
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON in one step, so that a kill leaves the old file or the new one."""
+    beside = path.with_name(path.name + ".new")
+    with beside.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(data, ensure_ascii=False, indent=1) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
