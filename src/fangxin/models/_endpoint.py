@@ -336,7 +336,8 @@ class Endpoint:
         if isinstance(data, dict):
             error = data.get("error", data)
             if isinstance(error, dict):
-                parts = [error.get("message") or error.get("detail"), error.get("code") or error.get("type")]
+                codes = [code for code in (error.get("code"), error.get("type")) if isinstance(code, str)]
+                parts = [error.get("message") or error.get("detail"), *codes[:1]]
             else:
                 parts = [error]
         words = [part for part in parts if isinstance(part, str) and part]

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from fangxin.dialogue import Dialogue
+from fangxin.models import EmbeddedModel, ModelError, Sampling, free_threads
+
+pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
+
+HELLO = Dialogue().say("What is the capital of France?")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def model() -> AsyncIterator[EmbeddedModel]:
+    async with EmbeddedModel.start(threads=1, slots=2, context=256) as model:
+        yield model
+
+
+async def test_replies_with_counts_and_log_probabilities(model: EmbeddedModel) -> None:
+    [reply] = await model.reply(HELLO, Sampling(max_tokens=6, logprobs=3))
+    assert reply.text
+    assert reply.completion_tokens == 6 == len(reply.logprobs)
+    assert reply.finish == "length"
+    assert reply.prompt_tokens > 20
+    for token in reply.logprobs:
+        assert len(token.top) == 3
+        assert all(value <= 0 for _, value in token.top)
+        assert token.logprob == max(value for _, value in token.top), "greedy takes the likeliest"
+
+
+async def test_each_of_n_has_its_own_seed(model: EmbeddedModel) -> None:
+    sampling = Sampling(max_tokens=12, temperature=1.0, seed=5)
+    both = await model.reply(HELLO, sampling, n=2)
+    [again] = await model.reply(HELLO, Sampling(max_tokens=12, temperature=1.0, seed=6))
+    assert both[0].text != both[1].text
+    assert both[1].text == again.text
+    assert all(reply.completion_tokens <= 12 for reply in both)
+
+
+async def test_streams(model: EmbeddedModel) -> None:
+    pieces = [piece async for piece in model.stream(HELLO, Sampling(max_tokens=8))]
+    [reply] = await model.reply(HELLO, Sampling(max_tokens=8))
+    assert len(pieces) > 3
+    assert "".join(pieces) == reply.text
+
+
+async def test_a_prompt_over_the_context_is_said(model: EmbeddedModel) -> None:
+    long = Dialogue().say("word " * 1000)
+    with pytest.raises(ModelError, match="context of 256 tokens") as caught:
+        await model.reply(long, Sampling(max_tokens=4))
+    assert not caught.value.fatal
+    with pytest.raises(ModelError, match="context of 256 tokens"):
+        _ = [piece async for piece in model.stream(long, Sampling(max_tokens=4))]
+
+
+async def test_strangers_are_kept_out(model: EmbeddedModel) -> None:
+    request = urllib.request.Request(f"{model.base_url}/v1/chat/completions", b"{}")
+    with pytest.raises(urllib.error.HTTPError, match="401") as caught:
+        await asyncio.to_thread(urllib.request.urlopen, request)
+    caught.value.close()
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        await asyncio.to_thread(urllib.request.urlopen, f"{model.base_url}/")
+    caught.value.close()
+
+
+async def test_describes_what_is_served(model: EmbeddedModel) -> None:
+    facts = json.loads(json.dumps(model.describe()))
+    assert facts["file_sha256"] == model.model_fingerprint
+    assert facts["quantisation"] == "Q8_0"
+    assert (facts["threads"], facts["slots"], facts["context"]) == (1, 2, 256)
+    assert model.model_fingerprint in model.identity
+    assert model.key not in f"{model!r} {model.identity} {facts} {model._wire!r}"
+
+
+async def test_an_engine_that_dies_in_use_is_said() -> None:
+    async with EmbeddedModel.start(threads=1, slots=1, context=64) as model:
+        os.kill(model._engine._process.pid, signal.SIGKILL)
+        with pytest.raises(ModelError, match="engine died") as caught:
+            await model.reply(HELLO, Sampling(max_tokens=4))
+        assert caught.value.fatal
+
+
+async def test_broken_weights_end_in_the_engine_s_own_words(tmp_path: Path) -> None:
+    weights = tmp_path / "broken.gguf"
+    weights.write_bytes(b"GGUF" + b"\0" * 100)
+    with pytest.raises(ModelError, match=r"damaged GGUF|did not start"):
+        async with EmbeddedModel.start(weights=weights):
+            pass
+
+
+async def test_threads_leave_room_for_others() -> None:
+    assert 1 <= free_threads() <= len(os.sched_getaffinity(0))
