@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from fangxin.dialogue import Dialogue
 
@@ -111,3 +111,22 @@ class Model(Protocol):
     async def close(self) -> None:
         """Give back connections and processes."""
         ...
+
+
+@runtime_checkable
+class Described(Model, Protocol):
+    """A model that can say exactly which one it is; every model of this room can."""
+
+    @property
+    def identity(self) -> str:
+        """All that tells this model from another, without secrets: the cache's key starts with it."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """The model and how it is served, as plain data for reports and bundles; no secrets."""
+        ...
+
+
+def describe(model: Model) -> dict[str, Any]:
+    """Plain data on any model: its own description where it has one, else its name."""
+    return model.describe() if isinstance(model, Described) else {"kind": "other", "name": model.name}
