@@ -85,7 +85,9 @@ def clustered_rate(outcomes: Sequence[float], clusters: Sequence[Hashable], leve
     the ratio estimator, G/(G-1) sum_g (y_g - p m_g)^2 / n^2 (Cochran 1977, ch. 9), over p(1-p)/(n-1),
     never taken below 1. For deff only, one goal that always fails and one that never does are added,
     each of size m* = sum m_g^2 / n: with no failure seen deff is then about m* (a goal counts as one
-    trial, the worst case), and with one failure it doesn't jump to 1. One trial a goal gives Wilson's
+    trial, the worst case), and with one failure it doesn't jump to 1. No end is
+    taken more hopeful than that of no failure at all (or of nothing but failures): failures also tell that
+    goals differ, and must not shrink the bound by that. One trial a goal gives Wilson's
     interval itself. One goal alone says nothing of others: [0, 1].
 
     Args:
@@ -105,8 +107,10 @@ def clustered_rate(outcomes: Sequence[float], clusters: Sequence[Hashable], leve
     if goals == n:
         low, high = wilson(float(values.sum()), n, level)
     elif goals > 1:
-        effective = n / design_effect(sums, sizes)
-        low, high = _score_interval(rate, effective, t_quantile(0.5 + level / 2, goals - 1))
+        t = t_quantile(0.5 + level / 2, goals - 1)
+        low, high = _score_interval(rate, n / design_effect(sums, sizes), t)
+        worst = n / design_effect(0 * sums, sizes)
+        low, high = min(low, _score_interval(1.0, worst, t)[0]), max(high, _score_interval(0.0, worst, t)[1])
     return Estimate(rate, min(low, rate), max(high, rate), n, goals, level)
 
 

@@ -23,6 +23,7 @@ Bools = NDArray[np.bool_]
 
 _DRAWS = 20_000
 _PANEL_RISK = 0.001  # Berger & Boos's gamma: the chance that the judge's false alarms exceed their bound
+_CHARGE = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,8 @@ def corrected_rate(
     n / deff and Student's t), the design effect taken on the corrected score of each trial, so that the
     goals' differing shares of certain trials are in it. (2) The judge: Se and Sp are drawn from their
     Jeffreys posteriors Beta(hits + 1/2, misses + 1/2). Each draw is corrected with its own Se and Sp; the
-    interval is the equal-tailed quantiles, cut to [0, 1] and never without the point. A draw in which the judge only guesses counts as 0 for the lower end and 1 for the upper.
+    interval is the equal-tailed quantiles, cut to [0, 1] and never without the point. A draw
+    in which the judge only guesses counts as 0 for the lower end and 1 for the upper.
 
     Assumes that the judge errs on the trials as often as on the panel, whatever the goal.
 
@@ -121,15 +123,14 @@ def corrected_rate(
 
     slope = _slope(cells, shares, 1 / youden)
     scores = (values - false_alarm[plan.codes]) / youden[plan.codes] / slope
-    effective, df = _effective(scores, values, clusters)
     rng = np.random.default_rng(seed)
-    observed = _score_draws(float(values.mean()), effective, _noise(rng, df, draws))
+    observed = _observed_draws(scores, values, clusters, rng, draws)
     drawn_alarm, drawn_youden = plan.draw(rng, draws)
     with np.errstate(divide="ignore", invalid="ignore"):
         weight = (_mix(cells, shares)[:, None] / drawn_youden).sum(axis=0)
         drawn = observed * weight - (drawn_alarm * shares[:, None] / drawn_youden).sum(axis=0)
     low, high = _ends(drawn, drawn_youden, level, 0.0, 1.0)
-    return Estimate(point, min(low, point), max(high, point), n, _goals(clusters), level)
+    return Estimate(point, min(low, point), max(high, point), n, len(set(clusters)), level)
 
 
 def corrected_difference(
@@ -147,10 +148,10 @@ def corrected_difference(
     """The true paired reduction, rate before - rate after; positive is better after.
 
     Point: the difference of the two `corrected_rate` points. Interval: Monte Carlo as there, with the
-    *same* drawn Se and Sp on both sides (one judge judged both, so its false alarms cancel where both were judged). The
-    sampling error of the mean difference is Bonett & Price's (2012): one pair mended and one broken are
-    added to n / deff pairs, so that it doesn't collapse where nothing changed; deff by goals as
-    `clustered_rate`, Student's t with goals - 1 degrees of freedom.
+    *same* drawn Se and Sp on both sides (one judge judged both, so its false alarms cancel where
+    both were judged). The sampling error of the mean difference is Bonett & Price's (2012): one pair mended
+    and one broken are added to n / deff pairs, so that it doesn't collapse where nothing changed; deff by
+    goals as `clustered_rate`, Student's t with goals - 1 degrees of freedom.
 
     Args:
         before: outcomes of the bare model, aligned with `after` trial by trial.
@@ -189,7 +190,7 @@ def corrected_difference(
     moved = (float((change**2).mean()) * effective + 2) / (effective + 2)
     spread = math.sqrt((moved - (float(scores.mean()) * shrink) ** 2) / (effective + 2))
     rng = np.random.default_rng(seed)
-    noise = spread * _noise(rng, None if goals == n else goals - 1, draws)
+    noise = spread * (rng.standard_normal(draws) if goals == n else rng.standard_t(goals - 1, draws))
     drawn_alarm, drawn_youden = old.draw(rng, draws)
     with np.errstate(divide="ignore", invalid="ignore"):
         inverse = 1 / drawn_youden
@@ -212,10 +213,10 @@ def paired_test(
     """The one-sided p-value of a proof: that failures became fewer.
 
     `paired_sign_flip` on the mean difference of each goal. Where a trial was judged before and is
-    certain after, it lost the judge's false alarms as well as its failures, so that a shield that refuses only harmless
-    replies would seem to repair. Such trials are charged the judge's false-alarm rate at its upper
-    bound (Clopper and Pearson, one-sided, risk 0.001 shared by the judges), and that risk is added to the
-    p-value (Berger & Boos 1994).
+    certain after, it lost the judge's false alarms as well as its failures, so that a shield that
+    refuses only harmless replies would seem to repair. Such trials are charged the judge's false-alarm rate
+    at its upper bound (Clopper and Pearson, one-sided, risk 0.001 shared by the judges), and that risk is
+    added to the p-value (Berger & Boos 1994).
 
     Args:
         before: outcomes of the bare model, aligned with `after` trial by trial.
@@ -236,7 +237,9 @@ def paired_test(
     if bool(spared.any()):
         risk = _PANEL_RISK
         tail = risk / len(old.judges)
-        bounds = [clopper_pearson(j.false_positive, j.negatives, 1 - 2 * tail)[1] for j in old.judges]
+        ends = [clopper_pearson(j.false_positive, j.negatives, 1 - 2 * tail)[1] for j in old.judges]
+        # Rounded up to a coarse fraction, so that the sign-flip test stays exact.
+        bounds = [math.ceil(end * _CHARGE) / _CHARGE for end in ends]
         change = change - np.where(spared, np.array([*bounds, 0.0])[old.codes], 0.0)
     sums, sizes = cluster_sums(change, clusters)
     return min(1.0, paired_sign_flip([float(d) for d in sums / sizes]) + risk)
@@ -299,29 +302,25 @@ def _slope(cells: Floats, shares: Floats, inverse: Floats) -> float:
     return float((_mix(cells, shares) * inverse).sum())
 
 
-def _effective(scores: Floats, values: Floats, clusters: Sequence[Hashable]) -> tuple[float, int | None]:
-    """Effective size, and degrees of freedom (None: independent trials; 0: one goal)."""
+def _observed_draws(
+    scores: Floats, values: Floats, clusters: Sequence[Hashable], rng: np.random.Generator, draws: int
+) -> Floats:
+    """The observed rate, drawn from the confidence distribution behind `clustered_rate`'s interval."""
+    n, p = len(values), float(values.mean())
     sums, sizes = cluster_sums(scores, clusters)
-    if len(sizes) == len(values):
-        return float(len(values)), None
+    if len(sizes) == n:
+        return _score_draws(p, n, rng.standard_normal(draws))
     if len(sizes) == 1:
-        return 1.0, 0
-    seen, _ = cluster_sums(values, clusters)
-    return len(values) / max(design_effect(sums, sizes, float(seen.sum())), 1.0), len(sizes) - 1
-
-
-def _noise(rng: np.random.Generator, df: int | None, draws: int) -> Floats:
-    if df is None:
-        return rng.standard_normal(draws)
-    if df == 0:
-        return np.where(np.arange(draws) % 2 == 0, math.inf, -math.inf)
-    return rng.standard_t(df, draws)
+        return (np.arange(draws) % 2).astype(np.float64)
+    t = rng.standard_t(len(sizes) - 1, draws)
+    drawn = _score_draws(p, n / design_effect(sums, sizes, float(values.sum())), t)
+    worst = n / design_effect(0 * sums, sizes)
+    none, all_of_them = _score_draws(0.0, worst, t), _score_draws(1.0, worst, t)
+    return np.where(t > 0, np.maximum(drawn, none), np.minimum(drawn, all_of_them))
 
 
 def _score_draws(p: float, n: float, t: Floats) -> Floats:
-    """Wilson's interval end at each deviate: its confidence distribution."""
-    if np.isinf(t[0]):
-        return np.where(t > 0, 1.0, 0.0)
+    """Wilson's interval end at each deviate."""
     t2 = t * t
     half = t * np.sqrt(p * (1 - p) / n + t2 / (4 * n * n))
     ends: Floats = (p + t2 / (2 * n) + half) / (1 + t2 / n)
@@ -335,7 +334,3 @@ def _ends(drawn: Floats, youden: Floats, level: float, least: float, most: float
     low = np.quantile(np.where(blind, least, cut), tail)
     high = np.quantile(np.where(blind, most, cut), 1 - tail)
     return float(low), float(high)
-
-
-def _goals(clusters: Sequence[Hashable]) -> int:
-    return len(set(clusters))

@@ -125,7 +125,7 @@ def _lattice_p(scaled: list[int], one_sided: bool) -> float:
     seen = sum(scaled) // step
     plus = (half + (seen if one_sided else abs(seen))) // 2
     tail = float(law[plus:].sum())
-    return min(1.0, tail if one_sided or seen == 0 else 2.0 * tail)
+    return min(1.0, tail if one_sided else 2.0 * tail)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

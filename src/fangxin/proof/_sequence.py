@@ -25,8 +25,11 @@ class ConfidenceSequence:
     is a non-negative supermartingale started at 1 whenever the rate is t or more, so it ever reaches 1/a with
     chance at most a (Ville 1939; Robbins 1970; Howard et al. 2021). The upper bound is the largest t with
     M(t) < 1/a; the lower bound mirrors it. For outcomes in [0, 1] rather than 0 or 1 it stays
-    valid, because each factor is convex in the outcome. On 0/1 outcomes this stops sooner than the
-    betting intervals of Waudby-Smith & Ramdas (2023), which must also serve distributions of unknown form.
+    valid, because each factor is convex in the outcome.
+
+    Why not betting (Waudby-Smith & Ramdas 2023): with no failure seen their hedged capital, with its
+    usual bets of at most half, can't put `high` below 10 % before trial 69; this does at trial 44, and
+    `decide` says "below" at trial 36 (no valid test could before trial 29).
 
     Only the sum and the count matter, not the order. Yet *which* trials have been counted must
     not hang on their outcomes: with many calls in flight, count a trial only once all trials before it in the

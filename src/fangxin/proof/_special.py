@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from statistics import NormalDist
 
 _NORMAL = NormalDist()
@@ -66,6 +67,7 @@ def beta_quantile(p: float, a: float, b: float) -> float:
     return 0.5 * (low + high)
 
 
+@lru_cache(maxsize=256)
 def t_quantile(p: float, df: float) -> float:
     """The quantile of Student's t; `p` in (0, 1), `df` > 0.
 

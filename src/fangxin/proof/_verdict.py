@@ -131,10 +131,11 @@ def verdict(
 
     Each declared bound holds, is shown violated (its whole interval lies on the wrong side), or is open:
 
-    - reduction: holds if the Holm-adjusted p <= alpha; violated if the interval of before - after lies below 0;
+    - reduction: holds if the Holm-adjusted p <= alpha; violated if the whole interval of
+      before - after lies below 0;
     - tolerance: holds if the point after <= tolerance; violated if the interval lies above it;
-    - tolerance_high: holds if the interval's end <= tolerance_high; violated if the interval lies above it;
-    - not_worse (no reduction declared): holds if the point isn't worse; violated if the interval lies below 0;
+    - tolerance_high: holds if the interval's end does; violated if the interval lies above it;
+    - not_worse (no reduction declared): holds if the point isn't worse; violated as reduction is;
     - over_refusal: as tolerance, on benign requests; over_refusal_increase and ability: non-inferiority.
 
     "Proved" needs every one, which alone keeps the chance of a false "proved" at alpha (an
