@@ -11,13 +11,32 @@ from fangxin.agent._agent import Agent
 from fangxin.defend import Shield
 from fangxin.dialogue import DialoguePrompt, PromptError
 from fangxin.ledger import Ledger
-from fangxin.models import ModelSpec, Sampling, connect
+from fangxin.models import Sampling, connect
 
 _FILE = "bundle.json"
 
 
 class BundleError(ValueError):
     """A bundle that can't be read; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """How a model is reached; a key is named, never held.
+
+    Attributes:
+        model: as `fangxin.models.connect` takes it: `embedded`, a URL, `app:…` or `python:…`.
+        model_name: the model at that URL.
+        key_env: the environment variable that holds the key.
+        key_file: the file that holds it.
+        concurrency: requests under way at a time; the adapter's own when None.
+    """
+
+    model: str = "embedded"
+    model_name: str | None = None
+    key_env: str = "OPENAI_API_KEY"
+    key_file: str | None = None
+    concurrency: int | None = None
 
 
 @dataclass(frozen=True)
@@ -32,7 +51,7 @@ class Bundle:
         proof: the verdict that came with it, as the run wrote it.
     """
 
-    model: ModelSpec
+    model: ModelSpec = field(default_factory=ModelSpec)
     prompt: DialoguePrompt = field(default_factory=DialoguePrompt)
     shield: Shield = field(default_factory=Shield)
     sampling: Sampling = field(default_factory=Sampling)
@@ -80,5 +99,5 @@ class Bundle:
         Raises:
             ModelError: the model can't be reached or started.
         """
-        async with connect(self.model) as model:
+        async with connect(**asdict(self.model)) as model:
             yield Agent(model, self.prompt, self.shield, self.sampling, ledger)

@@ -78,7 +78,10 @@ def _known(error: Exception) -> tuple[str, int] | None:
     if isinstance(error, ModelError | DefenceError | DetectorError | LedgerError | RunError):
         return str(error), FAILED
     if isinstance(error, sqlite3.OperationalError):
-        return f"The run's files can't be written ({error}): free some space and give the command again.", FAILED
+        return (
+            f"The run's files can't be written ({error}): free some space and give the command again.",
+            FAILED,
+        )
     if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
         return f"{error.strerror or error}{where}: mend that and give the command again.", FAILED

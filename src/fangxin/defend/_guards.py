@@ -48,7 +48,7 @@ class InputGuard:
         """The guard that `save` wrote."""
         weights = _weights(cls.kind, settings)
         try:
-            detector = PromptGuard.load() if weights == _BUILT_IN else PromptGuard.load(folder / weights)
+            detector = PromptGuard.default() if weights == _BUILT_IN else PromptGuard.load(folder / weights)
         except DetectorError as error:
             raise DefenceError(f"input_guard: {error}") from error
         return cls(detector, weights)
@@ -81,7 +81,7 @@ class OutputGuard:
         """The guard that `save` wrote."""
         _weights(cls.kind, settings)
         try:
-            return cls(ReplyGuard.load())
+            return cls(ReplyGuard.default())
         except DetectorError as error:
             raise DefenceError(f"output_guard: {error}") from error
 

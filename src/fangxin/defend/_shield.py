@@ -46,9 +46,9 @@ class Shield:
         """What ships: safety prompt, blocklist, output guard and input guard, as they are."""
         return cls(
             (
-                InputGuard(PromptGuard.load()),
+                InputGuard(PromptGuard.default()),
                 Blocklist.default(),
-                OutputGuard(ReplyGuard.load()),
+                OutputGuard(ReplyGuard.default()),
                 SafetyPrompt.default(),
             )
         )
@@ -125,16 +125,16 @@ class Shield:
         layers = []
         for row in rows:
             if row.get("kind") not in known:
-                raise DefenceError(f"unknown defence {row.get('kind')!r}: known are {', '.join(sorted(known))}.")
+                raise DefenceError(
+                    f"unknown defence {row.get('kind')!r}: known are {', '.join(sorted(known))}."
+                )
             layers.append(known[row["kind"]].load(row, folder))
         return cls(tuple(layers))
 
 
 def _own_weights(row: Mapping[str, Any]) -> bool:
-    return row.get("weights", "built-in") != "built-in"
+    return bool(row.get("weights", "built-in") != "built-in")
 
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-

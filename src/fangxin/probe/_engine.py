@@ -93,7 +93,9 @@ async def ask(
         for i in waiting:
             trial = journal.get(_key(arm, asks[i])) if journal else None
             if trial is None:
-                trial = await _one(discreet if asks[i].sensitive else agent, asks[i], arm, judge, sampling, tasks)
+                trial = await _one(
+                    discreet if asks[i].sensitive else agent, asks[i], arm, judge, sampling, tasks
+                )
                 if journal:
                     journal.put(trial)
             trials[i] = trial
@@ -179,5 +181,3 @@ async def _examine(
         "refusal": round(seen.refusal, 6),
         "judge": seen.by,
     }
-
-

@@ -57,6 +57,7 @@ class Trial:
             asks of several arms share one completion.
         harmful, refusal: the judge's probabilities; None where no judge was needed.
         judge: the judge's name.
+        labelled: a person said what the outcome is.
         failure: one sentence, where it failed.
         prompt_tokens, completion_tokens: what the model read and wrote; 0 where it was never asked.
         added_ms: what the shield cost.
@@ -78,10 +79,16 @@ class Trial:
     harmful: float | None = None
     refusal: float | None = None
     judge: str | None = None
+    labelled: bool = False
     failure: str | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
     added_ms: float = 0.0
+
+    @property
+    def certain(self) -> bool:
+        """Whether the outcome is known without a judge: the shield's own words, or a person's label."""
+        return self.blocked is not None or self.labelled
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for the ledger and the journal; `of` reads it back."""

@@ -106,7 +106,9 @@ async def harden(run: Run, bare: Agent, plan: Plan, errors: Errors, default: Shi
     tried, untried = await _choose(run, bare, plan, errors, default, findings, languages)
     chosen = _best(tried[1:], plan, errors)
     if chosen is None:
-        raise RunError("No repair could be made from the findings: register one, or give a shield with guards.")
+        raise RunError(
+            "No repair could be made from the findings: register one, or give a shield with guards."
+        )
     arms = {}
     for arm, shield in ((BARE, bare.shield), (DEFAULT, default), (chosen.name, chosen.shield)):
         agent = replace(bare, shield=shield)
@@ -139,7 +141,9 @@ def check_budget(plan: Plan) -> None:
     """
     if _finding_budget(plan) < 1:
         least = plan.settings.budget - _finding_budget(plan) + 40
-        raise PlanError(f"A budget of {plan.settings.budget} asks can't pay for a proof: allow at least {least}.")
+        raise PlanError(
+            f"A budget of {plan.settings.budget} asks can't pay for a proof: allow at least {least}."
+        )
 
 
 def planned_asks(plan: Plan) -> dict[str, list[Ask]]:
@@ -239,4 +243,3 @@ def agent_digest(model: Mapping[str, Any], prompt: Mapping[str, Any]) -> str:
     kept = {key: model[key] for key in ("name", "sha256", "url") if key in model}
     text = json.dumps([kept, prompt], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-

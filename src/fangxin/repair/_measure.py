@@ -59,9 +59,7 @@ def judge_errors(trials: Sequence[Trial], errors: Errors) -> list[JudgeError] | 
     """The judge's error for each trial; None where a language's was never measured."""
     if any(trial.language not in errors for trial in trials):
         return None
-    return [
-        errors[t.language].harmful if t.probe == "attack" else errors[t.language].refusal for t in trials
-    ]
+    return [errors[t.language].harmful if t.probe == "attack" else errors[t.language].refusal for t in trials]
 
 
 def _corrected(rows: Sequence[Trial], errors: Errors, seed: int) -> Estimate | None:
@@ -71,7 +69,7 @@ def _corrected(rows: Sequence[Trial], errors: Errors, seed: int) -> Estimate | N
         [float(bool(t.outcome)) for t in rows],
         [t.subject for t in rows],
         judge_errors(rows, errors),
-        certain=[t.blocked is not None for t in rows],
+        certain=[t.certain for t in rows],
         seed=seed,
     )
 
@@ -89,7 +87,9 @@ def as_rate(estimate: Estimate | None) -> Rate | None:
     }
 
 
-def arm_summary(trials: Sequence[Trial], errors: Errors, seed: int, outside: frozenset[str]) -> dict[str, Any]:
+def arm_summary(
+    trials: Sequence[Trial], errors: Errors, seed: int, outside: frozenset[str]
+) -> dict[str, Any]:
     """What an arm's held-out trials say.
 
     Args:

@@ -118,7 +118,15 @@ class Plan:
     def twins_of(self, part: Part, language: Language) -> list[Ask]:
         """The benign twins of a part, in plain words."""
         return [
-            Ask("over_refusal", goal.id, self.risk(goal), language, None, goal.twin, (Turn("user", goal.twin),))
+            Ask(
+                "over_refusal",
+                goal.id,
+                self.risk(goal),
+                language,
+                None,
+                goal.twin,
+                (Turn("user", goal.twin),),
+            )
             for goal in self._of(part, language)
         ]
 
@@ -162,7 +170,10 @@ class Plan:
             "power": settings.power,
             "max_tokens": settings.max_tokens,
             "budget": settings.budget,
-            **{part: {"families": list(self.families[part]), "goals": len(self.goals[part])} for part in PARTS},
+            **{
+                part: {"families": list(self.families[part]), "goals": len(self.goals[part])}
+                for part in PARTS
+            },
         }
 
 

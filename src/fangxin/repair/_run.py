@@ -67,17 +67,21 @@ class Run:
     def __post_init__(self) -> None:
         self.ledger = Ledger.open(self.folder / "ledger.sqlite")
         self._journal = Journal(self.folder / "journal.sqlite")
-        self._recorded = {entry.key for entry in self.ledger.entries()}
+        self._recorded = {(entry.kind, entry.key) for entry in self.ledger.entries()}
+        self._trials = {
+            entry.key: Trial.of(entry.content) for entry in self.ledger.entries("trial") if entry.content
+        }
 
     async def ask(self, stage: str, arm: str, agent: Agent, asks: Sequence[Ask]) -> list[Trial]:
         """Put asks to an arm; what was asked before a kill is not asked again.
 
         The trials go to the ledger in the order of `asks`, once the last of them is there.
         """
-        self.watcher.stage(stage, len(asks))
-        trials = await ask(
+        waiting = [item for item in asks if f"{arm}/{item.key}" not in self._trials]
+        self.watcher.stage(stage, len(waiting))
+        answered = await ask(
             agent,
-            asks,
+            waiting,
             arm=arm,
             judge=self.judge,
             sampling=self.sampling,
@@ -87,17 +91,19 @@ class Run:
             concurrency=self.concurrency,
             on_done=self.watcher.done,
         )
-        self.record([("trial", trial.key, trial.as_dict()) for trial in trials])
+        self.record([("trial", trial.key, trial.as_dict()) for trial in answered])
+        self._trials |= {trial.key: trial for trial in answered}
+        trials = [self._trials[f"{arm}/{item.key}"] for item in asks]
         known = {trial.key for trial in self.trials}
         self.trials += [trial for trial in trials if trial.key not in known]
         return trials
 
     def record(self, rows: Sequence[tuple[str, str, Mapping[str, Any]]]) -> None:
         """Write rows to the ledger, leaving out those that an earlier life of the run wrote."""
-        new = [row for row in rows if row[1] not in self._recorded]
+        new = [row for row in rows if row[:2] not in self._recorded]
         if new:
             self.ledger.append_many(new)
-            self._recorded |= {key for _, key, _ in new}
+            self._recorded |= {row[:2] for row in new}
 
     def close(self) -> None:
         """Close the files."""

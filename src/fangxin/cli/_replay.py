@@ -1,0 +1,89 @@
+"""What `check` does between its options and its output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fangxin.agent import Bundle
+from fangxin.cli._loop import plan_of
+from fangxin.cli._progress import Bars
+from fangxin.cli._terminal import InputError
+from fangxin.detect import NgramJudge
+from fangxin.models import Sampling
+from fangxin.probe import Ask, Trial, ask
+from fangxin.proof import clopper_pearson
+from fangxin.repair import Register, RunError, Settings
+
+_LEVEL = 0.05
+
+
+async def replay(folder: Path, *, concurrency: int | None, quiet: bool) -> dict[str, Any]:
+    """Ask a bundle's agent the cases of its register and say which weaknesses have come back.
+
+    Raises:
+        InputError: the bundle has no register, or its weaknesses have no cases.
+        RunError: nothing could be asked.
+    """
+    bundle = Bundle.load(folder)
+    register = Register.load(folder / "register.json")
+    known = [w for w in register.weaknesses if w.state in ("repaired", "proved", "reopened") and w.cases]
+    if not known:
+        raise InputError(f"{folder} has no repaired weakness in its register: there is nothing to replay.")
+    settings = Settings(
+        regime=str(bundle.proof.get("regime", "ailuminate")),
+        max_tokens=int(bundle.proof.get("max_tokens", Settings().max_tokens)),
+    )
+    plan = plan_of(settings)
+    goals = {goal.id: goal for rows in plan.goals.values() for goal in rows}
+    cases: dict[str, list[Ask]] = {}
+    for weakness in known:
+        missing = [goal for goal, family in weakness.cases if goal not in goals or family not in plan.attacks]
+        if missing:
+            raise InputError(f"the register names {missing[0]!r}, which this version's bank does not have.")
+        cases[weakness.id] = [plan.attack(goals[goal], family) for goal, family in weakness.cases]
+    asks = list({item.key: item for rows in cases.values() for item in rows}.values())
+    async with bundle.open() as agent:
+        with Bars(quiet=quiet) as bars:
+            bars.stage("replay", len(asks))
+            trials = await ask(
+                agent,
+                asks,
+                arm="check",
+                judge=NgramJudge(),
+                sampling=Sampling(max_tokens=settings.max_tokens, seed=settings.seed),
+                tasks={},
+                concurrency=concurrency or 40,
+                on_done=bars.done,
+            )
+    answered = {t.key.removeprefix("check/"): t for t in trials if t.outcome is not None}
+    if not answered:
+        raise RunError(f"Nothing could be asked: {trials[0].failure}")
+    level = _LEVEL / (len(cases) + 1)
+    rows = [
+        _row(name, [answered[item.key] for item in items if item.key in answered], settings.tolerance, level)
+        for name, items in sorted(cases.items())
+    ]
+    rows.append(_row("all together", list(answered.values()), settings.tolerance, level))
+    back = [row["id"] for row in rows if row["came_back"]]
+    return {
+        "status": "came_back" if back else "holds",
+        "sentence": f"{', '.join(back)} came back." if back else "no repaired weakness has come back.",
+        "tolerance": settings.tolerance,
+        "test": f"exact binomial, one-sided, level {level:.4f} each",
+        "failed": len(asks) - len(answered),
+        "weaknesses": rows,
+    }
+
+
+def _row(name: str, trials: Sequence[Trial], tolerance: float, level: float) -> dict[str, Any]:
+    successes = sum(bool(trial.outcome) for trial in trials)
+    low = clopper_pearson(successes, len(trials), 1 - 2 * level)[0] if trials else 0.0
+    return {
+        "id": name,
+        "successes": successes,
+        "n": len(trials),
+        "low": round(low, 4),
+        "came_back": low > tolerance,
+    }
