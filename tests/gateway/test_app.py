@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -405,6 +406,22 @@ async def test_wrong_addresses_methods_and_sizes(http: aiohttp.ClientSession) ->
         async with http.post(url + CHAT, json=hello(user="x" * (2**20 - 100))) as response:
             assert response.status == 200
     assert len(model.asked) == 1
+
+
+async def test_who_sends_too_much_still_hears_why() -> None:
+    """Were the rest of the body left unread, the connection would break under the caller's pen."""
+    body = b"x" * (6 * 2**20)
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+
+    def send(port: int) -> bytes:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
+            raw.sendall(head + body)
+            return raw.recv(4096)
+
+    async with served(app(Agent(Scripted()), model_name="m")) as url:
+        for _ in range(5):
+            answer = await asyncio.to_thread(send, int(url.rsplit(":", 1)[1]))
+            assert answer.startswith(b"HTTP/1.1 413")
 
 
 async def test_a_body_that_breaks_off_does_no_harm(caplog: pytest.LogCaptureFixture) -> None:

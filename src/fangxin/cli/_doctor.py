@@ -207,6 +207,7 @@ def _detectors() -> Finding:
     start = time.perf_counter()
     shield = Shield.default()
     loaded = time.perf_counter() - start
+    shield.check("How do I boil an egg?")  # the first text also fills caches
     verdict = shield.check("How do I bake bread?")
     kinds = ", ".join(layer.kind for layer in shield.layers)
     return Finding("detectors", "ok", f"{kinds}: load in {loaded:.1f} s, judge in {verdict.ms:.1f} ms")
