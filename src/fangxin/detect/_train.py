@@ -1,0 +1,309 @@
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fangxin.detect._card import Card, Figure, evaluate_panel
+from fangxin.detect._guard import PromptGuard, ReplyGuard
+from fangxin.detect._judge import NgramJudge
+from fangxin.detect._sources import Rows, Sources
+from fangxin.detect._train_guard import say, train_prompt_guard, train_reply_guard
+from fangxin.detect._train_judge import train_judge
+from fangxin.detect._verdict import DetectorError
+from fangxin.proof import wilson
+
+_LANGUAGES = ("en", "zh")
+_Trainer = Callable[[Sources, int], dict[str, dict[str, npt.NDArray[Any]]]]
+_TRAINERS: dict[str, _Trainer] = {
+    "ngram-judge": train_judge,
+    "prompt-guard": train_prompt_guard,
+    "reply-guard": train_reply_guard,
+}
+_PURPOSE = {
+    "ngram-judge": "Decides in proofs whether a reply served a harmful request, refused, or made no sense. "
+    "Not for shields: it shares no weights and no training rows with the guards.",
+    "prompt-guard": "Stops requests for harm, English and Chinese, before a model sees them. "
+    "Not a detector of prompt injection, nor of spam, nor of insults.",
+    "reply-guard": "Stops replies that serve a harmful request, English and Chinese. "
+    "Weaker without the question.",
+}
+_FAILURES = {
+    "ngram-judge": (
+        "It knows words, not facts: a wrong but confident reply to a harmful question counts as serving it.",
+        "A harmful reply to a question that sounds harmless is often missed.",
+        "Trained on Chinese replies of one data set (and our own phrases), so Chinese figures vary most.",
+        "Replies in other languages than English and Chinese are outside its training.",
+    ),
+    "prompt-guard": (
+        "Harmless questions with frightening words are its hardest case (see the look-alike figures).",
+        "Harm that needs several turns, or facts about the asker, can't be seen in one prompt.",
+        "Chinese that is translated or deliberately indirect is missed more often than plain Chinese.",
+        "Only the first 256 tokens of any one reading are read; long texts are read in windows.",
+    ),
+    "reply-guard": (
+        "Trained on replies of a few models to a few hundred questions: expect less elsewhere.",
+        "It reads the first 256 tokens; check long replies in pieces.",
+        "Context-dependent offence in chat (DiaSafety) isn't what it was trained for, and it is poor at it.",
+    ),
+}
+
+
+def train(
+    data: Path, out: Path, seed: int = 7, only: Sequence[str] | None = None, panel: Sequence[Any] = ()
+) -> None:
+    """Make every shipped weight and card again, from the data folder and our own rows.
+
+    Needs the extra `train` (scikit-learn) and the sentence encoder's weights. Takes about ten minutes on
+    two cores. Progress goes to standard error.
+
+    Args:
+        data: the folder with `train/*.jsonl.gz` and `dev/*.jsonl.gz`; `dev` only measures.
+        out: written to: `weights/*.npz` and `cards/*.json`. The package reads its own folder, so figures
+            on the cards are measured only where `out` is that folder.
+        seed: one seed for everything.
+        only: which of `ngram-judge`, `prompt-guard`, `reply-guard`; all by default.
+        panel: hand-labelled rows for the judge's card, as `evaluate_panel` takes them.
+
+    Raises:
+        DetectorError: a name is unknown, the data isn't there, or scikit-learn isn't installed.
+    """
+    names = list(only or _TRAINERS)
+    unknown = [name for name in names if name not in _TRAINERS]
+    if unknown:
+        raise DetectorError(f"There is no detector {unknown[0]!r}: use {', '.join(_TRAINERS)}.")
+    if importlib.util.find_spec("sklearn") is None:
+        raise DetectorError("Training needs scikit-learn; run: pip install 'fangxin[train]'")
+    if not (data / "train" / "prompts.jsonl.gz").is_file():
+        raise DetectorError(f"{data} holds no train/prompts.jsonl.gz: give the data folder.")
+    for folder in ("weights", "cards"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    for name in names:
+        sources = Sources(data)
+        for file, arrays in _TRAINERS[name](sources, seed).items():
+            np.savez_compressed(out / "weights" / f"{file}.npz", **arrays)  # type: ignore[arg-type]
+        digest = _remember(out / "weights" / "rows.npz", name, sources)
+        made = Card(
+            name=name,
+            purpose=_PURPOSE[name],
+            seed=seed,
+            sources=tuple(
+                {"source": source, "licence": licence, "rows": count}
+                for (source, licence), count in sorted(sources.tally.items())
+            ),
+            prompts=len(sources.taken),
+            digest=digest,
+            failures=_FAILURES[name],
+        )
+        _write(out, made)
+    if out.resolve() == Path(__file__).parent.resolve():
+        measure(data, names, panel)
+
+
+def _write(out: Path, made: Card) -> None:
+    (out / "cards" / f"{made.name}.json").write_text(made.to_json(), "utf-8")
+
+
+def _remember(path: Path, name: str, sources: Sources) -> str:
+    """Store the identities of a detector's training prompts; returns their digest."""
+    rows: dict[str, npt.NDArray[np.int64]] = {}
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as stored:
+            rows = {key: stored[key] for key in stored.files}
+    rows[name] = np.array(sorted(sources.taken), np.int64)
+    np.savez_compressed(path, **rows)  # type: ignore[arg-type]
+    return hashlib.sha256(rows[name].astype("<i8").tobytes()).hexdigest()
+
+
+def measure(data: Path, names: Sequence[str], panel: Sequence[Any] = ()) -> None:
+    """Measure the shipped detectors on `dev/` and write the figures into their cards."""
+    from dataclasses import replace
+
+    from fangxin.detect._card import card
+
+    sources = Sources(data)
+    for name in names:
+        say(f"{name}: measuring")
+        old = card(name)
+        figures, speed = _MEASURES[name](sources)
+        counts = evaluate_panel(panel) if panel and name == "ngram-judge" else old.panel
+        _write(
+            Path(__file__).parent,
+            replace(old, figures=tuple(figures), speed=speed, panel=counts),
+        )
+        for figure in figures:
+            say(
+                f"  {figure.language} {figure.what}: {figure.value:.3f} "
+                f"[{figure.low:.3f}, {figure.high:.3f}] n={figure.n}"
+            )
+        say(f"  {speed}")
+
+
+def _rate(what: str, code: str, hits: npt.NDArray[Any]) -> Figure:
+    low, high = wilson(int(np.sum(hits)), len(hits)) if len(hits) else (0.0, 1.0)
+    return Figure(
+        what,
+        code,
+        round(float(np.mean(hits)) if len(hits) else 0.0, 4),
+        round(low, 4),
+        round(high, 4),
+        len(hits),
+    )
+
+
+def _timed(call: Callable[[], Any], times: int = 40) -> float:
+    """Median milliseconds, BLAS at whatever threads the process has."""
+    call()
+    spent = []
+    for _ in range(times):
+        start = time.perf_counter()
+        call()
+        spent.append((time.perf_counter() - start) * 1000)
+    return round(float(np.median(spent)), 3)
+
+
+def _measure_judge(sources: Sources) -> tuple[list[Figure], dict[str, float]]:
+    judge = NgramJudge()
+    figures = []
+    rows = sources.read("dev", "refusals")
+    for code in _LANGUAGES:
+        for label in ("refusal", "compliance"):
+            mine = [row for row in rows if row["lang"] == code and row["label"] == label]
+            said = [judge.judge(row["prompt"], row["response"]) for row in mine]
+            right = np.array([a.is_refusal == (label == "refusal") for a in said])
+            figures.append(_rate(f"dev/refusals: {label} recognised", code, right))
+            if label == "refusal":
+                figures.append(
+                    _rate(
+                        "dev/refusals: refusal called harmful", code, np.array([a.is_harmful for a in said])
+                    )
+                )
+            else:
+                public = [a for a, row in zip(said, mine, strict=True) if "llamafactory" in row["source"]]
+                figures.append(
+                    _rate(
+                        "dev/refusals: harmless answer (alpaca) called harmful",
+                        code,
+                        np.array([a.is_harmful for a in public]),
+                    )
+                )
+    exchanges = sources.read("dev", "exchanges")
+    values = judge.score_many([r["prompt"] for r in exchanges], [r["response"] for r in exchanges])[:, 0]
+    unsafe = np.array([row["label"] == "unsafe" for row in exchanges])
+    figures.append(
+        _auroc("dev/exchanges (DiaSafety chat, another task): AUROC of harmful", "en", values, unsafe)
+    )
+    text = "The quick brown fox jumps over the lazy dog and then explains step by step how it did so. " * 3
+    return figures, {
+        "64-token exchange, alone": _timed(lambda: judge.judge("How do I jump a dog?", text[:260]))
+    }
+
+
+def _auroc(what: str, code: str, values: npt.NDArray[Any], positive: npt.NDArray[np.bool_]) -> Figure:
+    a, b = values[positive], values[~positive]
+    value = float((a[:, None] > b[None]).mean() + 0.5 * (a[:, None] == b[None]).mean())
+    # Hanley and McNeil (1982).
+    q1, q2 = value / (2 - value), 2 * value * value / (1 + value)
+    spread = value * (1 - value) + (len(a) - 1) * (q1 - value**2) + (len(b) - 1) * (q2 - value**2)
+    error = 1.96 * float(np.sqrt(spread / (len(a) * len(b))))
+    return Figure(what, code, round(value, 4), round(value - error, 4), round(value + error, 4), len(values))
+
+
+def _measure_prompt_guard(sources: Sources) -> tuple[list[Figure], dict[str, float]]:
+    guard = PromptGuard.default()
+    figures = []
+    benign, harmful = sources.read("dev", "benign_prompts"), sources.read("dev", "harmful_prompts")
+    score = {id(row): 0.0 for row in (*benign, *harmful)}
+    for rows in (benign, harmful):
+        for row, value in zip(rows, guard.score_many([row["text"] for row in rows]), strict=True):
+            score[id(row)] = float(value)
+    for code in _LANGUAGES:
+        safe = np.array([score[id(row)] for row in benign if row["lang"] == code])
+        figures.append(_rate("dev/benign_prompts: blocked at the shipped cut", code, safe >= 0.5))
+        cut = float(np.quantile(safe, 0.98))
+        kinds = {"all harmful": [row for row in harmful if row["label"] == "harmful" and row["lang"] == code]}
+        for row in harmful:
+            if row["lang"] == code:
+                kinds.setdefault(row["source"], []).append(row)
+        for kind, rows in kinds.items():
+            values = np.array([score[id(row)] for row in rows])
+            figures.append(
+                _rate(f"dev/harmful_prompts ({kind}): recall at the shipped cut", code, values >= 0.5)
+            )
+            figures.append(
+                _rate(f"dev/harmful_prompts ({kind}): recall at 2 % FPR on dev", code, values > cut)
+            )
+    rows = sources.read("dev", "over_refusal")
+    values = guard.score_many([row["text"] for row in rows])
+    unsafe = np.array([row["label"] == "unsafe" for row in rows])
+    figures.append(_auroc("dev/over_refusal: AUROC", "en", values, unsafe))
+    called = values >= 0.5
+    hit = int(np.sum(called & unsafe))
+    f1 = 2 * hit / max(int(called.sum() + unsafe.sum()), 1)
+    figures.append(
+        Figure(
+            "dev/over_refusal: F1 at the shipped cut",
+            "en",
+            round(f1, 4),
+            round(f1, 4),
+            round(f1, 4),
+            len(rows),
+        )
+    )
+    figures.append(_rate("dev/over_refusal: safe prompts blocked", "en", called[~unsafe]))
+    figures.append(_rate("dev/over_refusal: unsafe prompts blocked", "en", called[unsafe]))
+    long = "Tell me about the history of bread in France and how bakers work at night today. "
+    return figures, {
+        "64-token sentence, alone": _timed(lambda: guard.judge(_sixty_four())),
+        "700-token text, alone": _timed(lambda: guard.judge(long * 40), 10),
+    }
+
+
+def _sixty_four() -> str:
+    return " ".join(["please write a friendly letter that asks my neighbour about the tall tree"] * 5)[:300]
+
+
+def _measure_reply_guard(sources: Sources) -> tuple[list[Figure], dict[str, float]]:
+    guard = ReplyGuard.default()
+    figures = []
+    rows: Rows = sources.read("dev", "refusals")
+    for code in _LANGUAGES:
+        for label, what in (
+            ("refusal", "refusal blocked"),
+            ("compliance", "harmless answer (alpaca) blocked"),
+        ):
+            mine = [
+                r
+                for r in rows
+                if r["lang"] == code
+                and r["label"] == label
+                and (label == "refusal" or "llamafactory" in r["source"])
+            ]
+            values = guard.score_many([r["prompt"] for r in mine], [r["response"] for r in mine])
+            figures.append(_rate(f"dev/refusals: {what}", code, values >= 0.5))
+        # Held-out exchanges share their questions with training, so this says less than it seems.
+        mine = [
+            r
+            for r in rows
+            if r["lang"] == code and r["label"] == "compliance" and "llamafactory" not in r["source"]
+        ]
+        values = guard.score_many([r["prompt"] for r in mine], [r["response"] for r in mine])
+        figures.append(_rate("dev/refusals: compliance with a harmful request blocked", code, values >= 0.5))
+    exchanges = sources.read("dev", "exchanges")
+    values = guard.score_many([r["prompt"] for r in exchanges], [r["response"] for r in exchanges])
+    unsafe = np.array([row["label"] == "unsafe" for row in exchanges])
+    figures.append(_auroc("dev/exchanges (DiaSafety chat, another task): AUROC", "en", values, unsafe))
+    return figures, {"64-token reply, alone": _timed(lambda: guard.judge(_sixty_four(), "How do I ask?"))}
+
+
+_MEASURES: dict[str, Callable[[Sources], tuple[list[Figure], dict[str, float]]]] = {
+    "ngram-judge": _measure_judge,
+    "prompt-guard": _measure_prompt_guard,
+    "reply-guard": _measure_reply_guard,
+}

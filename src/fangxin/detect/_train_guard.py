@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import random
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fangxin.detect._encoder import encoder
+from fangxin.detect._guard import PromptGuard, ReplyGuard, join, pack_cuts
+from fangxin.detect._head import Array, Cuts, Head
+from fangxin.detect._sources import Exchange, Rows, Sources, capped, cut, own, payloads
+from fangxin.detect._text import identity, language
+from fangxin.detect._views import clean
+
+_LANGUAGES = ("en", "zh")
+_RATE = 0.02  # of benign prompts that the shipped cuts may block
+_LOOKALIKE = 3.0  # how much more a contrast row weighs than another
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def held_out(text: str) -> bool:
+    """A fifth of the guard's own rows sets cuts and handicaps, and never fits a head."""
+    return identity(text) // 7 % 5 == 0
+
+
+def fit_head(
+    x: Array,
+    y: npt.NDArray[np.bool_],
+    weight: npt.NDArray[np.float64],
+    landmarks: Array,
+    gamma: float,
+    inverse_penalty: float,
+) -> Head:
+    """A logistic regression on similarities to landmarks, by scikit-learn."""
+    from sklearn.linear_model import LogisticRegression
+
+    empty = Head(landmarks, np.zeros(len(landmarks), np.float32), 0.0, gamma)
+    model = LogisticRegression(C=inverse_penalty, max_iter=400, tol=1e-3)
+    model.fit(empty.features(x), y, sample_weight=weight)
+    return Head(landmarks, model.coef_[0].astype(np.float32), float(model.intercept_[0]), gamma)
+
+
+def _weights(rows: Rows, power: float = 0.5) -> npt.NDArray[np.float64]:
+    """Each language and label the same in all; within it, sources by the root of their size."""
+    group = Counter((row["source"], row["lang"], row["label"]) for row in rows)
+    raw = np.array(
+        [
+            group[row["source"], row["lang"], row["label"]] ** -power
+            * (_LOOKALIKE if row["source"] == "fangxin_lookalikes" else 1.0)
+            for row in rows
+        ]
+    )
+    total: Counter[tuple[str, str]] = Counter()
+    for row, value in zip(rows, raw, strict=True):
+        total[row["lang"], row["label"]] += value
+    out = np.array([value / total[row["lang"], row["label"]] for row, value in zip(rows, raw, strict=True)])
+    return np.asarray(out * (len(rows) / out.sum()))
+
+
+def _wrapped(rows: Rows, sources: Sources, rng: random.Random, most: int) -> Rows:
+    """Harmful and harmless prompts in the same wrappings, so that the wrapping says nothing."""
+    own_wrappers = own("wrappers.json")
+    templates = [
+        row["text"]
+        for row in sources.read("train", "injection")
+        if row["source"] == "gptfuzz_templates" and "[INSERT PROMPT HERE]" in row["text"]
+    ]
+    out = []
+    for code in _LANGUAGES:
+        pool = own_wrappers[code] * 3 + (templates if code == "en" else [])
+        for label in ("harmful", "benign"):
+            plain = [
+                row
+                for row in rows
+                if row["lang"] == code and row["label"] == label and 4 <= len(row["text"]) <= 200
+            ]
+            chosen = rng.sample(plain, min(most, len(plain)))
+            texts = payloads(pool, [row["text"] for row in chosen], rng)
+            out += [
+                {**row, "text": text, "source": "wrapped"} for row, text in zip(chosen, texts, strict=True)
+            ]
+    return out
+
+
+def _long(rows: Rows, rng: random.Random, count: int) -> Rows:
+    """Long harmless texts: several harmless prompts one after another."""
+    out = []
+    for code in _LANGUAGES:
+        plain = [row["text"] for row in rows if row["lang"] == code and row["label"] == "benign"]
+        for _ in range(count):
+            text = "\n".join(rng.sample(plain, rng.randint(3, 12)))
+            out.append({"text": text, "lang": code, "label": "benign", "source": "joined"})
+    return out
+
+
+def train_prompt_guard(sources: Sources, seed: int) -> dict[str, dict[str, npt.NDArray[Any]]]:
+    """Arrays of the prompt guard and of its anchors."""
+    rng, numbers = random.Random(seed), np.random.default_rng(seed)
+    rows = capped(sources.prompts("guard"), 1500, rng)
+    fit = [row for row in rows if not held_out(row["text"])]
+    rest = [row for row in rows if held_out(row["text"])]
+    fit += _wrapped(fit, sources, rng, 900)
+    rest += _wrapped(rest, sources, rng, 250)
+    longs, rest_longs = _long(fit, rng, 250), _long(rest, rng, 120)
+    say(f"prompt guard: {len(fit)} rows to fit, {len(rest)} held out; embedding")
+    x = encoder().encode([clean(row["text"]) for row in fit])
+    y = np.array([row["label"] == "harmful" for row in fit])
+    weight = _weights(fit)
+    contrast = np.array([row["source"] == "fangxin_lookalikes" for row in fit])
+    landmarks = np.concatenate([x[contrast], x[~contrast][numbers.permutation((~contrast).sum())[:1500]]])
+    head = fit_head(x, y, weight, landmarks, 2.0, 1.0)
+    guard = PromptGuard(head, _even(0.0), (0.0, 0.0))
+
+    say("prompt guard: parts of harmless texts that look worst")
+    hard = [row for row in fit if row["label"] == "benign" and len(row["text"]) > 60]
+    hard = rng.sample(hard, min(3000, len(hard))) + longs
+    mined = []
+    for row, (readings, parts) in zip(hard, guard.read([row["text"] for row in hard]), strict=True):
+        if len(readings) > 1:
+            for i in np.argsort(-head.logits(parts[1:]))[:2]:
+                mined.append((row, parts[1 + int(i)]))
+    x = np.concatenate([x, np.array([part for _, part in mined], np.float32)])
+    y = np.concatenate([y, np.zeros(len(mined), bool)])
+    weight = np.concatenate([weight, np.full(len(mined), 0.25 * weight.mean())])
+    head = fit_head(x, y, weight, landmarks, 2.0, 1.0)
+
+    guard = PromptGuard(head, _even(0.0), (0.0, 0.0))
+    say("prompt guard: handicap and cuts")
+    scored = [
+        (row, readings[1])
+        for row, readings in zip(
+            rest + rest_longs, guard.read([row["text"] for row in rest + rest_longs]), strict=True
+        )
+    ]
+    best: tuple[float, tuple[float, float], Cuts] | None = None
+    logits = [guard.logits(parts) for _, parts in scored]
+    for first in (0.0, 0.5, 1.0, 1.5, 2.0, 3.0):
+        for more in (0.0, 0.2, 0.4, 0.7, 1.0):
+            trial = PromptGuard(head, _even(0.0), (first, more))
+            pooled = np.array([trial.pool(found, len(found))[0] for found in logits])
+            recall, cuts = _at_rate(pooled, [row for row, _ in scored])
+            if best is None or recall > best[0]:
+                best = (recall, (first, more), cuts)
+    assert best is not None
+    _, handicap, cuts = best
+    say(f"prompt guard: held-out recall {best[0]:.3f}, handicap {handicap}, cuts {cuts.unsafe}")
+    final = PromptGuard(head, cuts, handicap)
+    stored = {
+        **final.head.arrays(),
+        **pack_cuts(cuts),
+        "handicap": np.array(handicap),
+        "format": np.array(1),
+        "kind": np.array("prompt"),
+        "name": np.array("prompt-guard"),
+    }
+    return {"prompt_guard": stored, "anchors": _anchors(fit, x, numbers)}
+
+
+def _even(value: float) -> Cuts:
+    return Cuts(dict.fromkeys(_LANGUAGES, value), dict.fromkeys(_LANGUAGES, value))
+
+
+def _at_rate(scores: npt.NDArray[np.float64], rows: Rows) -> tuple[float, Cuts]:
+    """Mean recall at the rate over languages, plain and wrapped alike, and the cuts that give it."""
+    unsafe, unsure, recalls = {}, {}, []
+    kind = [
+        "wrapped" if row["source"] == "wrapped" else "joined" if row["source"] == "joined" else "plain"
+        for row in rows
+    ]
+    for code in _LANGUAGES:
+        cuts, softer = [], []
+        for of in ("plain", "joined"):
+            benign = np.array(
+                [
+                    s
+                    for s, row, k in zip(scores, rows, kind, strict=True)
+                    if row["lang"] == code and row["label"] == "benign" and k == of
+                ]
+            )
+            cuts.append(float(np.quantile(benign, 1 - _RATE)))
+            softer.append(float(np.quantile(benign, 1 - 2.5 * _RATE)))
+        # Plain and long harmless texts must both keep to the rate.
+        unsafe[code], unsure[code] = max(cuts), max(softer)
+        for of in ("plain", "wrapped"):
+            harmful = np.array(
+                [
+                    s
+                    for s, row, k in zip(scores, rows, kind, strict=True)
+                    if row["lang"] == code and row["label"] == "harmful" and k == of
+                ]
+            )
+            recalls.append(float(np.mean(harmful >= unsafe[code])))
+    return float(np.mean(recalls)), Cuts(unsafe, unsure)
+
+
+def _anchors(rows: Rows, x: Array, numbers: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
+    """A small even sample of the training embeddings, as int8."""
+    chosen: list[int] = []
+    for code in _LANGUAGES:
+        for label, count in (("harmful", 150), ("benign", 250)):
+            pool = [i for i, row in enumerate(rows) if row["lang"] == code and row["label"] == label]
+            chosen += numbers.permutation(pool)[:count].tolist()
+    vectors = x[chosen]
+    scale = 127 / np.abs(vectors).max(axis=1, keepdims=True)
+    return {
+        "embeddings": np.round(vectors * scale).astype(np.int8),
+        "harmful": np.array([rows[i]["label"] == "harmful" for i in chosen]),
+        "chinese": np.array([rows[i]["lang"] == "zh" for i in chosen]),
+    }
+
+
+def train_reply_guard(sources: Sources, seed: int) -> dict[str, dict[str, npt.NDArray[Any]]]:
+    """Arrays of the reply guard."""
+    rng, numbers = random.Random(seed + 1), np.random.default_rng(seed + 1)
+    rows = sources.exchanges("guard")
+    benign = [row for row in rows if row.asked is False]
+    asked = [row for row in rows if row.asked]
+    rows = asked + rng.sample(benign, min(len(benign), 1600))
+    rows += [
+        Exchange(a.question, b.reply, False, False, False, True, "mismatched")
+        for a, b in zip(rng.sample(asked, 500), rng.sample(benign, 500), strict=True)
+    ]
+    # A stream is judged while it grows, and a reply without its question too.
+    rows += [
+        Exchange(row.question, cut(row.reply, rng), row.harmful, None, None, row.asked, row.source)
+        for row in rows
+        if len(row.reply) > 200
+    ]
+    rows += [
+        Exchange("", row.reply, row.harmful, None, None, row.asked, row.source)
+        for row in rng.sample(rows, len(rows) // 8)
+    ]
+    x = ReplyGuard.join([row.question for row in rows], [row.reply for row in rows])
+    y = np.array([bool(row.harmful) for row in rows])
+    rest = np.array([held_out(row.question or row.reply) for row in rows])
+    code = np.array([language(row.reply) for row in rows])
+    weight = np.array([1.0 / np.sum((code == code[i]) & (y == y[i])) for i in range(len(rows))])
+    weight *= len(rows) / weight.sum()
+    landmarks = x[numbers.permutation(np.flatnonzero(~rest))[:768]]
+    head = fit_head(x[~rest], y[~rest], weight[~rest], landmarks, 2.0, 3.0)
+    scores = head.logits(x)
+    cuts: dict[str, float] = {}
+    softer: dict[str, float] = {}
+    for of in _LANGUAGES:
+        harmless = scores[rest & ~y & (code == of)]
+        cuts[of], softer[of] = (float(np.quantile(harmless, 1 - r)) for r in (0.05, 0.10))
+        caught = np.mean(scores[rest & y & (code == of)] >= cuts[of])
+        say(f"reply guard: {of} held-out recall {caught:.3f} at 5 % false positives")
+    return {"reply_guard": {**head.arrays(), **pack_cuts(Cuts(cuts, softer))}}
+
+
+__all__: Sequence[str] = ["fit_head", "held_out", "join", "train_prompt_guard", "train_reply_guard"]
