@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import codecs
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -38,7 +39,7 @@ class DialoguePrompt:
         role: who the agent is.
         setting: where and to whom it speaks.
         rules: what it must and must not do, one sentence each.
-        samples: sample turns that show its manner; user and assistant in turn.
+        samples: sample turns that show its manner; user and assistant in turn, the user first.
     """
 
     language: Language = "en"
@@ -64,13 +65,14 @@ class DialoguePrompt:
                 version doesn't know.
         """
         try:
-            text = Path(path).read_bytes().decode("utf-8")
+            text = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8).decode("utf-8")
         except UnicodeDecodeError as error:
             raise PromptError(
                 f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8 and try again."
             ) from None
-        except OSError as error:
-            raise PromptError(f"{path} can't be read: {error.strerror or error}.") from None
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else None
+            raise PromptError(f"{path} can't be read: {reason or error}.") from None
         try:
             return cls.of(tomllib.loads(text))
         except tomllib.TOMLDecodeError as error:
@@ -83,7 +85,7 @@ class DialoguePrompt:
         """Build a prompt from plain data, as `as_dict` gives it.
 
         Raises:
-            PromptError: an unknown setting, a wrong type, an unknown language.
+            PromptError: an unknown setting, a wrong type, an unknown language, samples out of turn.
         """
         unknown = sorted(set(data) - {"language", "role", "setting", "rules", "samples"})
         if unknown:
@@ -123,6 +125,9 @@ def _samples(rows: Any) -> tuple[Turn, ...]:
         if row["role"] not in ("user", "assistant"):
             raise PromptError(f"a sample's role is 'user' or 'assistant', not {row['role']!r}.")
         turns.append(Turn(row["role"], row["text"]))
+    # Most chat templates refuse turns that don't alternate, and only once the model is asked.
+    if any(turn.role != ("user", "assistant")[i % 2] for i, turn in enumerate(turns)) or len(turns) % 2:
+        raise PromptError("samples must alternate: a user's turn, then the assistant's answer to it.")
     return tuple(turns)
 
 
