@@ -131,11 +131,10 @@ scraps: st.SearchStrategy[Any] = st.recursive(
 def test_any_data_is_a_prompt_or_a_prompt_error(data: dict[str, Any]) -> None:
     try:
         prompt = DialoguePrompt.of(data)
-    except PromptError as error:
-        assert "\n" not in str(error)
-    else:
-        assert set(data) <= {"language", "role", "setting", "rules", "samples"}
-        assert all(isinstance(message["content"], str) for message in Dialogue(prompt).messages())
+    except PromptError:
+        return
+    assert set(data) <= {"language", "role", "setting", "rules", "samples"}
+    assert all(isinstance(message["content"], str) for message in Dialogue(prompt).messages())
 
 
 def test_nothing_can_be_changed() -> None:
