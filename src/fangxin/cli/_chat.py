@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fangxin.cli._terminal import InputError
+from fangxin.cli._threads import one_blas_thread
 
 if TYPE_CHECKING:
     from fangxin.agent import Agent, Answer
@@ -87,6 +88,7 @@ def chat(
     key_file: Annotated[Path | None, typer.Option(help="A file with the API's key.")] = None,
 ) -> None:
     """Talk with a model or a bundle. Lines come from stdin where that is no terminal."""
+    one_blas_thread()
     from fangxin.dialogue import DialoguePrompt
 
     is_bundle = Path(target).is_dir()

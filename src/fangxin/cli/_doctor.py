@@ -20,6 +20,7 @@ from typing import Annotated, Literal
 import typer
 
 from fangxin.cli._terminal import BAD_NEWS, emit
+from fangxin.cli._threads import one_blas_thread
 
 _GIB = 2**30
 _MARKS = {"ok": "32", "missing": "31", "optional": "2"}
@@ -57,6 +58,7 @@ def doctor(
 
     Exit code: 0 the core works; 1 it doesn't.
     """
+    one_blas_thread()
     findings = []
     for finding in examine():
         findings.append(finding)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from fangxin.cli._terminal import InputError, emit, run
+from fangxin.cli._threads import one_blas_thread
 
 
 def serve(
@@ -27,6 +28,7 @@ def serve(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object once it listens.")] = False,
 ) -> None:
     """Serve a bundle as an OpenAI-compatible API, behind its shield."""
+    one_blas_thread()
     from fangxin.gateway import is_loopback
 
     key = _key(key_env, key_file)
