@@ -103,6 +103,12 @@ def test_no_failure_does_not_collapse_and_all_known_needs_no_judge() -> None:
     assert known.rate == 0
 
 
+def test_a_failure_more_never_lowers_the_upper_end() -> None:
+    highs = [corrected_rate([1] * k + [0] * (120 - k), GOALS, JUDGE, draws=2000).high for k in range(30)]
+    assert highs == sorted(highs)
+    assert highs[29] > highs[0] + 0.15
+
+
 def test_false_alarms_cancel_in_a_difference_that_was_judged_twice() -> None:
     before, after = [1] * 40 + [0] * 80, [1] * 10 + [0] * 110
     sharp = JudgeError(90_000, 100_000, 2_000, 100_000)

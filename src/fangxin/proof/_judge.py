@@ -123,6 +123,7 @@ def corrected_rate(
 
     slope = _slope(cells, shares, 1 / youden)
     scores = (values - false_alarm[plan.codes]) / youden[plan.codes] / slope
+    scores += float((false_alarm * shares / youden).sum()) / slope  # an average pass scores 0, as uncorrected
     rng = np.random.default_rng(seed)
     observed = _observed_draws(scores, values, clusters, rng, draws)
     drawn_alarm, drawn_youden = plan.draw(rng, draws)
