@@ -471,7 +471,8 @@ async def test_the_embedded_model_behind_the_default_shield(tmp_path: Path) -> N
                     messages=[{"role": "user", "content": "What is the capital of France?"}],
                     max_tokens=24,
                 )
-                assert "Paris" in (done.choices[0].message.content or "")
+                assert done.choices[0].message.content not in {None, "", *FIXED_REFUSALS}
+                assert done.choices[0].finish_reason in ("stop", "length")
                 assert done.usage is not None
                 assert done.usage.completion_tokens > 0
                 stream = await api.chat.completions.create(
