@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import tomllib
-import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -11,28 +10,10 @@ from typing import Any
 from ahocorasick_rs import AhoCorasick, MatchKind
 
 from fangxin.defend._defence import Block, DefenceError, language_of
+from fangxin.defend._fold import normalised
 from fangxin.dialogue import Dialogue
 
 _NEUTRAL = {"en": "[removed]", "zh": "［已略去］"}
-
-
-def normalised(text: str) -> tuple[str, list[int]]:
-    """Fold a text for matching and say where each folded character came from.
-
-    Folds width and compatibility forms (NFKC), case, and drops format characters (zero-width ones).
-
-    Returns:
-        The folded text and, for each of its characters, the index in `text`.
-    """
-    folded: list[str] = []
-    origin: list[int] = []
-    for i, character in enumerate(text):
-        if unicodedata.category(character) == "Cf":
-            continue
-        for part in unicodedata.normalize("NFKC", character).casefold():
-            folded.append(part)
-            origin.append(i)
-    return "".join(folded), origin
 
 
 @dataclass(frozen=True)
@@ -47,11 +28,16 @@ class Blocklist:
     terms: tuple[str, ...]
     kind: str = "blocklist"
     _automaton: Any = field(init=False, repr=False, compare=False)
+    _beginnings: frozenset[str] = field(init=False, repr=False, compare=False)
+    _longest: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        folded = sorted({normalised(term)[0] for term in self.terms} - {""})
-        automaton = AhoCorasick(folded, matchkind=MatchKind.LeftmostLongest) if folded else None
+        folded = sorted({normalised(term)[0].strip() for term in self.terms} - {""})
+        automaton = AhoCorasick(folded, matchkind=MatchKind.Standard) if folded else None
+        beginnings = frozenset(term[:end] for term in folded for end in range(1, len(term) + 1))
         object.__setattr__(self, "_automaton", automaton)
+        object.__setattr__(self, "_beginnings", beginnings)
+        object.__setattr__(self, "_longest", max(map(len, folded), default=0))
 
     @classmethod
     def default(cls) -> Blocklist:
@@ -60,32 +46,57 @@ class Blocklist:
         return cls(tuple(data["en"]) + tuple(data["zh"]))
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """Half-open character ranges of the terms in `text`, in order, not overlapping."""
+        """Half-open character ranges of the terms in `text`, in order, not overlapping.
+
+        Of terms that overlap, the one that begins first counts, and of those the longest.
+        """
+        folded, origin = normalised(text)
+        return _in_text(self._found(folded), origin)
+
+    def _found(self, folded: str) -> list[tuple[int, int]]:
+        """Ranges in a folded text."""
         if self._automaton is None:
             return []
-        folded, origin = normalised(text)
-        hits = self._automaton.find_matches_as_indexes(folded)
-        return [
-            (origin[start], origin[end - 1] + 1)
-            for _, start, end in hits
+        hits = [
+            (start, end)
+            for _, start, end in self._automaton.find_matches_as_indexes(folded, overlapping=True)
             if _bounded(folded, start) and _bounded(folded, end)
         ]
+        found, free = [], 0
+        for start, end in sorted(hits, key=lambda hit: (hit[0], -hit[1])):
+            if start >= free:
+                found.append((start, end))
+                free = end
+        return found
+
+    def _undecided(self, folded: str) -> int:
+        """Where the part begins that more text could still make into a term."""
+        n = len(folded)
+        for start in range(max(0, n - self._longest), n):
+            if folded[start:] in self._beginnings and _bounded(folded, start):
+                return start
+        return n
 
     async def before(self, dialogue: Dialogue) -> Dialogue | Block:
         """Leave the dialogue as it is: a list of words is no judge of intent."""
         return dialogue
 
     async def after(self, dialogue: Dialogue, text: str, *, final: bool = True) -> str | Block:
-        """Replace each term by a neutral mark in the language of the reply."""
-        spans = self.spans(text)
-        if not spans:
-            return text
-        mark = _NEUTRAL[language_of(text)]
-        parts, end = [], 0
-        for start, stop in spans:
-            parts += [text[end:start], mark]
-            end = stop
-        return "".join(parts) + text[end:]
+        """Replace each term by a neutral mark in the language of the question.
+
+        Of a prefix, what may yet become a term is held back.
+        """
+        folded, origin = normalised(text)
+        found, until = self._found(folded), len(text)
+        if not final and (open_from := self._undecided(folded)) < len(folded):
+            found = [span for span in found if span[0] < open_from]
+            until = origin[open_from]
+        mark = _NEUTRAL[language_of(dialogue.question)]
+        parts, at = [], 0
+        for start, stop in _in_text(found, origin):
+            parts += [text[at:start], mark]
+            at = stop
+        return "".join(parts) + text[at:until]
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Plain settings; no weights."""
@@ -95,9 +106,21 @@ class Blocklist:
     def load(cls, settings: Mapping[str, Any], folder: Path) -> Blocklist:
         """The list that `save` wrote."""
         terms = settings.get("terms")
-        if not isinstance(terms, Iterable) or not all(isinstance(term, str) for term in terms):
+        if not isinstance(terms, list | tuple) or not all(isinstance(term, str) for term in terms):
             raise DefenceError("blocklist: terms must be a list of texts.")
         return cls(tuple(terms))
+
+
+def _in_text(found: list[tuple[int, int]], origin: list[int]) -> list[tuple[int, int]]:
+    """Ranges in the text itself; those that meet inside one character (`ﬁ` holds two) become one."""
+    spans: list[tuple[int, int]] = []
+    for start, end in found:
+        first, last = origin[start], origin[end - 1] + 1
+        if spans and first < spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(last, spans[-1][1]))
+        else:
+            spans.append((first, last))
+    return spans
 
 
 def _bounded(text: str, at: int) -> bool:
@@ -108,4 +131,5 @@ def _bounded(text: str, at: int) -> bool:
 
 
 def _alphabetic(character: str) -> bool:
-    return character.isalnum() and not "\u2e80" <= character <= "\u9fff"
+    han = "\u2e80" <= character <= "\u9fff" or "\U00020000" <= character <= "\U0003ffff"
+    return character.isalnum() and not han

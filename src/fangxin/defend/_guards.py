@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,8 @@ class OutputGuard:
     @classmethod
     def load(cls, settings: Mapping[str, Any], folder: Path) -> OutputGuard:
         """The guard that `save` wrote."""
-        _weights(cls.kind, settings)
+        if _weights(cls.kind, settings) != _BUILT_IN:
+            raise DefenceError(f"output_guard: it has no weights but the {_BUILT_IN!r} ones.")
         try:
             return cls(ReplyGuard.default())
         except DetectorError as error:
@@ -88,6 +90,6 @@ class OutputGuard:
 
 def _weights(kind: str, settings: Mapping[str, Any]) -> str:
     weights = settings.get("weights")
-    if not isinstance(weights, str) or "/" in weights or "\\" in weights or weights.startswith("."):
+    if not isinstance(weights, str) or not re.fullmatch(r"[\w-][\w.-]*", weights):
         raise DefenceError(f"{kind}: weights must be a file name in the bundle, or {_BUILT_IN!r}.")
     return weights

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from fangxin.defend._defence import Block, DefenceError, language_of
+from fangxin.defend._fold import normalised
 from fangxin.detect import Verdict
 from fangxin.dialogue import Dialogue, Language, Turn
 
@@ -59,20 +59,36 @@ class SafetyPrompt:
     @classmethod
     def load(cls, settings: Mapping[str, Any], folder: Path) -> SafetyPrompt:
         """The words that `save` wrote."""
-        try:
-            texts = cast(Mapping[Language, str], dict(settings["texts"]))
-            clauses = {key: tuple(rows) for key, rows in settings.get("clauses", {}).items()}
-        except (KeyError, TypeError, ValueError) as error:
-            raise DefenceError(f"safety_prompt: settings can't be read ({error}).") from None
-        return cls(texts=texts, clauses=cast(Mapping[Language, tuple[str, ...]], clauses))
+        texts, clauses = settings.get("texts"), settings.get("clauses", {})
+        if not isinstance(texts, Mapping) or not all(isinstance(text, str) for text in texts.values()):
+            raise DefenceError("safety_prompt: texts must hold a text for each language.")
+        if not isinstance(clauses, Mapping) or not all(
+            isinstance(rows, list | tuple) and all(isinstance(text, str) for text in rows)
+            for rows in clauses.values()
+        ):
+            raise DefenceError("safety_prompt: clauses must hold a list of sentences for each language.")
+        return cls(
+            texts=cast(Mapping[Language, str], dict(texts)),
+            clauses=cast(Mapping[Language, tuple[str, ...]], {k: tuple(v) for k, v in clauses.items()}),
+        )
 
 
 Form = Literal["full", "suffix"]
 
 _THOUGHTS: Mapping[Language, str] = {"en": "[Internal thoughts]", "zh": "[内心想法]"}
 _FINAL: Mapping[Language, str] = {"en": "[Final response]", "zh": "[最终回复]"}
+
+
+def _apart(*words: str) -> str:
+    """A pattern of these words, whose letters may stand apart."""
+    return "|".join(r"[\s_\-]*".join(word) for word in words)
+
+
+# On folded text (see `normalised`). Models vary the brackets, forgers everything.
 _MARKER = re.compile(
-    r"[\[【〔<（(]\s*(internal\s*thoughts?|final\s*response|内心想法|最终回复)\s*[\]】〕>）)]", re.IGNORECASE
+    rf"[\[【〔〖「『《〈<({{]\s*(?:{_apart('internalthoughts', 'internalthought', '内心想法', '內心想法')}"
+    rf"|(?P<final>{_apart('finalresponse', '最终回复', '最終回复', '最終回復', '最終回覆')}))"
+    r"\s*[:：]?\s*[\]】〕〗」』》〉>)}]"
 )
 
 _FULL: Mapping[Language, str] = {
@@ -106,17 +122,22 @@ _SUFFIX: Mapping[Language, str] = {
 }
 
 
-def neutralise(text: str) -> str:
-    """Take forged goal-priority markers out of a text, whatever their width, case or brackets.
+def _markers(text: str) -> list[tuple[int, int, bool]]:
+    """The markers in a text: half-open character ranges, and whether it is the final one."""
+    folded, origin = normalised(text)
+    return [
+        (origin[m.start()], origin[m.end() - 1] + 1, m["final"] is not None) for m in _MARKER.finditer(folded)
+    ]
 
-    The markers are looked for in the NFKC form without format characters; where none is found the text
-    comes back untouched.
+
+def neutralise(text: str) -> str:
+    """Put an ellipsis for each forged goal-priority marker, whatever its width, case or brackets.
+
+    The rest of the text stays as it is. The ellipsis keeps what stood around a marker from becoming one.
     """
-    plain = "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
-    clean = _MARKER.sub("", plain)
-    while (again := _MARKER.sub("", clean)) != clean:  # a marker folded around another
-        clean = again
-    return text if clean == plain else clean
+    for start, end, _ in reversed(_markers(text)):
+        text = text[:start] + "…" + text[end:]
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +145,9 @@ class GoalPriority:
     """Goal prioritisation, prompt form (Zhang et al., ACL 2024, arXiv 2311.09096); own wording.
 
     The full form asks for thoughts and then a final response, of which only the response is shown; a
-    reply without the final marker is a failure of the format and is blocked. The suffix form is one
-    sentence behind the question, for models too small to keep a format.
+    reply without the final marker is a failure of the format and is blocked. Thoughts may name the final
+    marker themselves, so nothing is shown of a streamed reply before its end. The suffix form is one
+    sentence behind the question, for models too small to keep a format; it streams.
     """
 
     form: Form = "full"
@@ -141,16 +163,18 @@ class GoalPriority:
         return dialogue.with_question(wrapped.replace("{question}", dialogue.question))
 
     async def after(self, dialogue: Dialogue, text: str, *, final: bool = True) -> str | Block:
-        """Show only what follows the last final marker."""
+        """Show only what follows the last final marker, up to any thoughts behind it."""
         if self.form == "suffix":
             return text
-        markers = [m for m in _MARKER.finditer(text) if _is_final(m.group(1))]
-        if not markers and not final:
+        if not final:
             return ""
-        if not markers:
+        markers = _markers(text)
+        last = max((i for i, (_, _, is_final) in enumerate(markers) if is_final), default=None)
+        if last is None:
             verdict = Verdict("unsafe", 1.0, reason="The reply did not keep the safe format.", by=self.kind)
             return Block("output", self.kind, verdict)
-        return _MARKER.sub("", text[markers[-1].end() :]).strip()
+        end = markers[last + 1][0] if last + 1 < len(markers) else len(text)
+        return text[markers[last][1] : end].strip()
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Plain settings; no weights."""
@@ -162,7 +186,3 @@ class GoalPriority:
         if settings.get("form") not in ("full", "suffix"):
             raise DefenceError("goal_priority: form must be 'full' or 'suffix'.")
         return cls(form=cast(Form, settings["form"]))
-
-
-def _is_final(marker: str) -> bool:
-    return marker.lower().startswith("final") or marker == "最终回复"

@@ -15,7 +15,6 @@ from typing import Any
 from fangxin.defend._blocklist import Blocklist
 from fangxin.defend._defence import Block, Defence, DefenceError
 from fangxin.defend._guards import InputGuard, OutputGuard
-from fangxin.defend._prompts import SafetyPrompt
 from fangxin.detect import PromptGuard, ReplyGuard, Verdict
 from fangxin.dialogue import Dialogue
 
@@ -24,10 +23,22 @@ _FILE = "shield.json"
 
 @cache
 def defences() -> Mapping[str, type[Defence]]:
-    """Every registered sort of defence, by kind: the built-in ones and third parties' (entry points)."""
+    """Every registered sort of defence, by kind: the built-in ones and third parties' (entry points).
+
+    Raises:
+        DefenceError: one can't be loaded, or two share a kind.
+    """
     found: dict[str, type[Defence]] = {}
     for point in entry_points(group="fangxin.defences"):
-        found[point.name] = point.load()
+        try:
+            defence = point.load()
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}"
+            raise DefenceError(
+                f"the defence {point.name!r} can't be loaded ({point.value}: {what})."
+            ) from error
+        if found.setdefault(point.name, defence) is not defence:
+            raise DefenceError(f"two packages register the defence {point.name!r}: remove one of them.")
     return found
 
 
@@ -43,14 +54,13 @@ class Shield:
 
     @classmethod
     def default(cls) -> Shield:
-        """What ships: safety prompt, blocklist, output guard and input guard, as they are."""
+        """What ships: input guard, blocklist and output guard, as they are.
+
+        No safety prompt: it costs tokens on every request and small models pay for it in ability, so it
+        is a repair that has to earn its place.
+        """
         return cls(
-            (
-                InputGuard(PromptGuard.default()),
-                Blocklist.default(),
-                OutputGuard(ReplyGuard.default()),
-                SafetyPrompt.default(),
-            )
+            (InputGuard(PromptGuard.default()), Blocklist.default(), OutputGuard(ReplyGuard.default()))
         )
 
     async def before(self, dialogue: Dialogue) -> Dialogue | Block:
@@ -124,11 +134,14 @@ class Shield:
         known = defences()
         layers = []
         for row in rows:
-            if row.get("kind") not in known:
+            kind = str(row.get("kind")) if isinstance(row, dict) else ""
+            if kind not in known:
+                raise DefenceError(f"unknown defence {kind!r}: known are {', '.join(sorted(known))}.")
+            if _own_weights(row) and str(row["weights"]) not in hashes:
                 raise DefenceError(
-                    f"unknown defence {row.get('kind')!r}: known are {', '.join(sorted(known))}."
+                    f"{folder / _FILE} has no hash of {row['weights']}: make the bundle again."
                 )
-            layers.append(known[row["kind"]].load(row, folder))
+            layers.append(known[kind].load(row, folder))
         return cls(tuple(layers))
 
 
