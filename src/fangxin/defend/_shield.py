@@ -141,7 +141,10 @@ class Shield:
                 raise DefenceError(
                     f"{folder / _FILE} has no hash of {row['weights']}: make the bundle again."
                 )
-            layers.append(known[kind].load(row, folder))
+            try:
+                layers.append(known[kind].load(row, folder))
+            except (KeyError, TypeError, ValueError) as error:
+                raise DefenceError(f"{kind}: its settings can't be read ({error!r}).") from error
         return cls(tuple(layers))
 
 
