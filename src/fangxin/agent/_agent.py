@@ -4,13 +4,14 @@ import asyncio
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 from fangxin.defend import Block, Shield, fixed_refusal, language_of
 from fangxin.dialogue import Dialogue, DialoguePrompt
 from fangxin.ledger import Ledger
-from fangxin.models import Model, ModelError, Reply, Sampling
+from fangxin.models import Model, Reply, Sampling
 
 # A reply is judged and released sentence by sentence. A full stop ends one only before white space.
 _SENTENCE_END = re.compile(r"[。！？；!?\n]|[.;](?=\s)")
@@ -80,14 +81,21 @@ class Agent:
         sampling = sampling or self.sampling
         answer: Answer | None = None
         failure = "cancelled"
+        shown: list[str] = []
+
+        def show(piece: str) -> None:
+            assert on_piece is not None
+            shown.append(piece)
+            on_piece(piece)
+
         try:
-            answer = await self._respond(asked, sampling, on_piece)
-        except ModelError as error:
-            failure = str(error)
+            answer = await self._respond(asked, sampling, show if on_piece else None)
+        except Exception as error:
+            failure = str(error) or type(error).__name__
             raise
         finally:
             if self.ledger is not None:
-                await asyncio.shield(asyncio.to_thread(_record, self.ledger, asked, answer, failure))
+                await _recorded(self.ledger, asked, answer, failure, "".join(shown))
         return answer
 
     async def _respond(
@@ -117,19 +125,20 @@ class Agent:
     ) -> Answer:
         start = time.perf_counter()
         said, shown, judged = "", "", 0
-        async for piece in self.model.stream(sent, sampling):
-            said += piece
-            ends = [m.end() for m in _SENTENCE_END.finditer(said, judged)]
-            if not ends:
-                continue
-            judged = ends[-1]
-            with watch:
-                outcome = await self.shield.after(asked, said[:judged], final=False)
-            if isinstance(outcome, Block):
-                return self._refuse(asked, Answer("", Reply(said), outcome, watch.ms, sent), on_piece)
-            if outcome.startswith(shown) and len(outcome) > len(shown):
-                on_piece(outcome[len(shown) :])
-                shown = outcome
+        async with _closing(self.model.stream(sent, sampling)) as pieces:
+            async for piece in pieces:
+                said += piece
+                ends = [m.end() for m in _SENTENCE_END.finditer(said, judged)]
+                if not ends:
+                    continue
+                judged = ends[-1]
+                with watch:
+                    outcome = await self.shield.after(asked, said[:judged], final=False)
+                if isinstance(outcome, Block):
+                    return self._refuse(asked, Answer("", Reply(said), outcome, watch.ms, sent), on_piece)
+                if outcome.startswith(shown) and len(outcome) > len(shown):
+                    on_piece(outcome[len(shown) :])
+                    shown = outcome
         reply = Reply(said, seconds=time.perf_counter() - start)
         with watch:
             outcome = await self.shield.after(asked, said)
@@ -148,6 +157,16 @@ class Agent:
         return replace(blocked, text=text)
 
 
+@asynccontextmanager
+async def _closing(pieces: AsyncIterator[str]) -> AsyncIterator[AsyncIterator[str]]:
+    """Tell the model that nobody listens any more, at once and not when memory is tidied up."""
+    try:
+        yield pieces
+    finally:
+        if isinstance(pieces, AsyncGenerator):
+            await pieces.aclose()
+
+
 class _Watch:
     """Adds up the wall time spent inside `with` blocks."""
 
@@ -161,8 +180,25 @@ class _Watch:
         self.ms += (time.perf_counter() - self._start) * 1000
 
 
-def _record(ledger: Ledger, asked: Dialogue, answer: Answer | None, failure: str) -> None:
+async def _recorded(ledger: Ledger, asked: Dialogue, answer: Answer | None, failure: str, shown: str) -> None:
+    """Record an exchange; whoever cancels meanwhile waits until it is safe."""
+    loop = asyncio.get_running_loop()
+    writing = loop.run_in_executor(None, _record, ledger, asked, answer, failure, shown)
+    cancelled: asyncio.CancelledError | None = None
+    while not writing.done():
+        try:
+            await asyncio.wait([writing])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    writing.result()
+    if cancelled is not None:
+        raise cancelled
+
+
+def _record(ledger: Ledger, asked: Dialogue, answer: Answer | None, failure: str, shown: str) -> None:
     content: dict[str, object] = {"messages": asked.messages()}
+    if shown and (answer is None or shown != answer.text):
+        content["shown"] = shown  # what had left before a failure or a block
     if answer is None:
         content["failure"] = failure
     else:

@@ -5,15 +5,16 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_origin, get_type_hints
 
 from fangxin.agent._agent import Agent
 from fangxin.defend import Shield
-from fangxin.dialogue import DialoguePrompt, PromptError
+from fangxin.dialogue import DialoguePrompt
 from fangxin.ledger import Ledger
 from fangxin.models import Sampling, connect
 
 _FILE = "bundle.json"
+_FORMAT = 1
 
 
 class BundleError(ValueError):
@@ -61,7 +62,7 @@ class Bundle:
         """Write the bundle into `folder`. It is signed by whoever made it, once all files are there."""
         self.shield.save(folder)
         data = {
-            "format": 1,
+            "format": _FORMAT,
             "model": asdict(self.model),
             "prompt": self.prompt.as_dict(),
             "sampling": asdict(self.sampling),
@@ -80,17 +81,23 @@ class Bundle:
         folder = Path(folder)
         try:
             data = json.loads((folder / _FILE).read_text("utf-8"))
+            if data["format"] != _FORMAT:
+                raise ValueError(f"it has format {data['format']!r}, this version reads {_FORMAT}")
+            if not isinstance(data["proof"], dict):
+                raise TypeError("proof must be a table")
             return cls(
-                model=ModelSpec(**data["model"]),
+                model=_read(ModelSpec, data["model"]),
                 prompt=DialoguePrompt.of(data["prompt"]),
                 shield=Shield.load(folder),
-                sampling=Sampling(**{**data["sampling"], "stop": tuple(data["sampling"]["stop"])}),
+                sampling=_read(Sampling, data["sampling"]),
                 proof=data["proof"],
             )
         except OSError:
             raise BundleError(f"{folder} is not a bundle: it has no {_FILE}.") from None
-        except (ValueError, KeyError, TypeError, PromptError) as error:
-            raise BundleError(f"{folder / _FILE} can't be read: {error}.") from None
+        except KeyError as error:
+            raise BundleError(f"{folder / _FILE} can't be read: it has no {error}.") from None
+        except (ValueError, TypeError) as error:
+            raise BundleError(f"{folder / _FILE} can't be read: {str(error).rstrip('.')}.") from None
 
     @asynccontextmanager
     async def open(self, ledger: Ledger | None = None) -> AsyncIterator[Agent]:
@@ -101,3 +108,27 @@ class Bundle:
         """
         async with connect(**asdict(self.model)) as model:
             yield Agent(model, self.prompt, self.shield, self.sampling, ledger)
+
+
+_Settings = TypeVar("_Settings", ModelSpec, Sampling)
+
+
+def _read(kind: type[_Settings], row: Any) -> _Settings:
+    """The settings of a file, checked: a wrong type shall not wait for the first request."""
+    if not isinstance(row, dict):
+        raise TypeError(f"{kind.__name__} must be a table")
+    types = get_type_hints(kind)
+    settings: dict[str, Any] = {}
+    for name, value in row.items():
+        if name not in types:
+            raise ValueError(f"unknown setting {name!r}")
+        if get_origin(types[name]) is tuple:
+            right = isinstance(value, list) and all(isinstance(part, str) for part in value)
+            settings[name] = tuple(value) if right else None
+        else:
+            wanted = float | int if types[name] is float else types[name]
+            right = isinstance(value, wanted) and not isinstance(value, bool)
+            settings[name] = value
+        if not right:
+            raise TypeError(f"{name} has a wrong type")
+    return kind(**settings)
