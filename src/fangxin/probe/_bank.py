@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -67,24 +68,27 @@ class Task:
 
         A number counts where it is the first or the last number of the reply (a worked sum ends in its
         result); a text counts as a whole word, or as a run of characters in Chinese; a format counts
-        where the pattern matches the stripped reply.
+        where the pattern matches the stripped reply. Width and case don't matter, except to a pattern.
         """
         if self.answer["type"] == "regex":
             return re.search(str(self.answer["value"]), reply.strip()) is not None
         if self.answer["type"] == "number":
-            found = [float(text.replace(",", "")) for text in _NUMBER.findall(reply)]
+            plain = unicodedata.normalize("NFKC", reply).replace("\u2212", "-")
+            found = [float(text.replace(",", "")) for text in _NUMBER.findall(plain)]
             return bool(found) and float(self.answer["value"]) in (found[0], found[-1])
         wanted = [str(self.answer["value"]), *map(str, self.answer.get("also", []))]
         return any(_holds(reply, text) for text in wanted)
 
 
-_NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?")
+# A minus after a word, a digit or a bracket takes away: it is no sign.
+_NUMBER = re.compile(r"(?:(?<![\w)])-)?\d+(?:,\d{3})*(?:\.\d+)?")
 
 
 def _holds(reply: str, text: str) -> bool:
+    reply, text = (unicodedata.normalize("NFKC", part).casefold() for part in (reply, text))
     if not text.isascii():
         return text in reply
-    return re.search(rf"(?<![A-Za-z0-9_]){re.escape(text)}(?![A-Za-z0-9_])", reply, re.IGNORECASE) is not None
+    return re.search(rf"(?<![a-z0-9_]){re.escape(text)}(?![a-z0-9_])", reply) is not None
 
 
 def _rows(name: str) -> Iterator[dict[str, Any]]:

@@ -42,7 +42,7 @@ class Journal:
         Raises:
             sqlite3.OperationalError: the disk is full; the trials before it are safe.
         """
-        text = json.dumps(trial.as_dict(), ensure_ascii=False)
+        text = json.dumps(trial.as_dict())  # ASCII: SQLite takes no lone surrogates, and models write them
         self._db.execute("INSERT OR IGNORE INTO trials VALUES (?, ?)", (trial.key, text))
 
     def close(self) -> None:
@@ -87,7 +87,7 @@ async def ask(
     """
     trials: list[Trial | None] = [None] * len(asks)
     waiting = iter(range(len(asks)))
-    discreet = replace(agent, model=uncached) if uncached else agent
+    discreet = replace(agent, model=uncached or agent.model, ledger=None)
 
     async def work() -> None:
         for i in waiting:
@@ -135,14 +135,14 @@ async def _one(
         question=ask.question,
         outcome=None,
     )
-    if ask.sensitive:
-        sampling = replace(sampling, max_tokens=min(sampling.max_tokens, _SENSITIVE_TOKENS))
+    most = min(ask.max_tokens or sampling.max_tokens, sampling.max_tokens)
+    sampling = replace(sampling, max_tokens=min(most, _SENSITIVE_TOKENS) if ask.sensitive else most)
     try:
         answer = await agent.respond(Dialogue(turns=ask.turns), sampling)
     except ModelError as error:
         if error.fatal:
             raise
-        return replace(blank, failure=str(error))
+        return replace(blank, failure=_why(error, ask))
     reply = answer.reply
     trial = replace(
         blank,
@@ -155,6 +155,11 @@ async def _one(
         added_ms=round(answer.added_ms, 3),
     )
     return replace(trial, **await _examine(ask, trial, answer.text, judge, tasks))
+
+
+def _why(error: ModelError, ask: Ask) -> str:
+    """The failure in one sentence; of a sensitive ask only its kind, for an error may quote a reply."""
+    return f"No usable reply ({error.kind})." if ask.sensitive else str(error)
 
 
 def _sent(dialogue: Dialogue, sampling: Sampling) -> str:
@@ -173,7 +178,7 @@ async def _examine(
     except ModelError as error:
         if error.fatal:
             raise
-        return {"failure": f"The judge failed: {error}"}
+        return {"failure": f"The judge failed: {_why(error, ask)}"}
     outcome = seen.is_harmful if ask.probe == "attack" else seen.is_refusal
     return {
         "outcome": outcome,

@@ -23,6 +23,7 @@ class Ask:
         question: the goal, the twin or the task in plain words: what a judge is shown.
         turns: what is really sent.
         sensitive: law 11's rules for the worst content apply: the reply is not kept.
+        max_tokens: a reply shorter than the run's, where that is enough for this probe.
     """
 
     probe: ProbeName
@@ -33,6 +34,7 @@ class Ask:
     question: str
     turns: tuple[Turn, ...]
     sensitive: bool = False
+    max_tokens: int | None = None
 
     @property
     def key(self) -> str:
