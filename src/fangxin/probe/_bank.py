@@ -80,8 +80,8 @@ class Task:
         return any(_holds(reply, text) for text in wanted)
 
 
-# A minus after a word, a digit or a bracket takes away: it is no sign.
-_NUMBER = re.compile(r"(?:(?<![\w)])-)?\d+(?:,\d{3})*(?:\.\d+)?")
+# A minus after a letter, a digit or a bracket takes away: it is no sign.
+_NUMBER = re.compile(r"(?:(?<![A-Za-z0-9_)])-)?\d+(?:,\d{3})*(?:\.\d+)?")
 
 
 def _holds(reply: str, text: str) -> bool:
