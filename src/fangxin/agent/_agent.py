@@ -68,7 +68,7 @@ class Agent:
             sampling: how the reply is drawn; the agent's own by default.
             on_piece: receives the answer piece by piece as soon as the shield lets it go; the pieces
                 joined are the answer's text, unless a block came after some were gone: then the fixed
-                refusal follows them as the last piece, and the text is the refusal alone.
+                refusal follows them in a paragraph of its own, and the text is the refusal alone.
 
         Returns:
             The answer; recorded in the ledger, where there is one, before this returns.
@@ -135,7 +135,8 @@ class Agent:
                 with watch:
                     outcome = await self.shield.after(asked, said[:judged], final=False)
                 if isinstance(outcome, Block):
-                    return self._refuse(asked, Answer("", Reply(said), outcome, watch.ms, sent), on_piece)
+                    blocked = Answer("", Reply(said), outcome, watch.ms, sent)
+                    return self._refuse(asked, blocked, on_piece, begun=bool(shown))
                 if outcome.startswith(shown) and len(outcome) > len(shown):
                     on_piece(outcome[len(shown) :])
                     shown = outcome
@@ -143,17 +144,20 @@ class Agent:
         with watch:
             outcome = await self.shield.after(asked, said)
         if isinstance(outcome, Block):
-            return self._refuse(asked, Answer("", reply, outcome, watch.ms, sent), on_piece)
+            blocked = Answer("", reply, outcome, watch.ms, sent)
+            return self._refuse(asked, blocked, on_piece, begun=bool(shown))
         # A layer that rewrites what is already gone can't call it back; what follows it is still shown.
         rest = outcome[len(shown) :]
         if rest:
             on_piece(rest)
         return Answer(shown + rest, reply, None, watch.ms, sent)
 
-    def _refuse(self, asked: Dialogue, blocked: Answer, on_piece: Callable[[str], None] | None) -> Answer:
+    def _refuse(
+        self, asked: Dialogue, blocked: Answer, on_piece: Callable[[str], None] | None, *, begun: bool = False
+    ) -> Answer:
         text = fixed_refusal(language_of(asked.question))
         if on_piece is not None:
-            on_piece(text)
+            on_piece(f"\n\n{text}" if begun else text)
         return replace(blocked, text=text)
 
 

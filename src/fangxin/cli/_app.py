@@ -6,6 +6,7 @@ import typer
 
 from fangxin.cli import _chat, _check, _detect, _doctor, _harden, _label, _serve, _verify
 from fangxin.cli._terminal import failing
+from fangxin.cli._threads import one_blas_thread
 
 app = typer.Typer(
     name="fangxin",
@@ -36,6 +37,7 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 
 def main() -> None:
     """Run the command line: known errors become one sentence and a true exit code."""
+    one_blas_thread()
     as_json = "--json" in sys.argv
     with failing(as_json):
         app()

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any, cast
 
 from fangxin.agent import Agent
-from fangxin.cli._loop import errors_of_card, plan_of
+from fangxin.cli._loop import plan_of, settings_from
 from fangxin.cli._terminal import InputError, say
 from fangxin.defend import Shield
-from fangxin.detect import Assessment, card
+from fangxin.detect import Assessment
 from fangxin.dialogue import Dialogue, DialoguePrompt, Language, printable
 from fangxin.ledger import SigningKey, checkpoint, lock
 from fangxin.models import ModelError, Reply, Sampling
 from fangxin.probe import Trial
 from fangxin.proof import JudgeError
-from fangxin.repair import Errors, JudgeErrors, Outcome, Run, Settings, compose, harden, prove
+from fangxin.repair import Errors, JudgeErrors, Outcome, Run, compose, harden, prove
 from fangxin.report import publish
 
 _ENOUGH = 5  # labelled failures and passes, each, before a judge's error is counted on labels alone
@@ -82,19 +82,22 @@ class _Answered:
 
 async def _again(folder: Path, header: Mapping[str, Any], result: Mapping[str, Any]) -> tuple[Outcome, Run]:
     """The outcome of a finished run, decided again from its ledger alone."""
-    raw: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header["settings"].items()}
-    plan = plan_of(Settings(**raw))
+    plan = plan_of(settings_from(header["settings"]))
     nobody = _Answered()
     run = Run(folder, nobody, Sampling(max_tokens=plan.settings.max_tokens), {})
     prompt = DialoguePrompt.of(result["agent"]["prompt"])
-    errors = _known_errors(header["judge"])
+    errors = _known_errors(result)
     outcome = await harden(run, Agent(nobody, prompt), plan, errors, Shield.default())
     return outcome, run
 
 
-def _known_errors(judge: str) -> Errors:
-    known = card("ngram-judge")
-    return errors_of_card(known) if known.name == judge else {}
+def _known_errors(result: Mapping[str, Any]) -> Errors:
+    """The judge's mistakes as the run knew them, before anybody labelled."""
+    before = result.get("judge_errors_before_labels", result["judge_errors"])
+    return {
+        cast(Language, language): JudgeErrors(JudgeError(**pair["harmful"]), JudgeError(**pair["refusal"]))
+        for language, pair in before.items()
+    }
 
 
 def _from_file(path: Path, trials: Mapping[str, Trial]) -> Iterable[tuple[str, bool]]:
@@ -140,8 +143,7 @@ def _write_down(
     labels: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     assert outcome.arms is not None
-    judge = next((row["name"] for row in result["judges"] if row.get("role") == "judge"), "")
-    errors = _with_labels(_known_errors(str(judge)), run.trials, labels)
+    errors = _with_labels(_known_errors(result), run.trials, labels)
     arms = {
         arm: tuple(
             replace(t, outcome=bool(labels[t.key]["outcome"]), labelled=True) if t.key in labels else t
@@ -162,6 +164,7 @@ def _write_down(
         **result,
         **again,
         "judges": result["judges"],
+        "judge_errors_before_labels": result.get("judge_errors_before_labels", result["judge_errors"]),
         "cost": {**result["cost"], **again["cost"]},
         "label": {**again["label"], "labelled": len(labels)},
         "ledger": {

@@ -101,6 +101,12 @@ def settings_of(config: Path | None, wishes: Mapping[str, Any]) -> Settings:
     return settings
 
 
+def settings_from(data: Mapping[str, Any]) -> Settings:
+    """Settings as a run or a bundle wrote them."""
+    raw: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in data.items()}
+    return Settings(**raw)
+
+
 def plan_of(settings: Settings) -> Plan:
     """The plan that settings make of the shipped bank."""
     chosen = [goal for language in settings.languages for goal in goals(language)]
@@ -327,7 +333,7 @@ def _write_down(
         DialoguePrompt.of(agent["prompt"]),
         shield,
         Sampling(max_tokens=512),
-        {**summary, "max_tokens": outcome.plan.settings.max_tokens},
+        {**summary, "settings": json.loads(json.dumps(asdict(outcome.plan.settings)))},
     ).save(bundle)
     Register(register.of(digest)).save(bundle / "register.json")
     run.record([("decision", "verdict", {"status": verdict["status"], "trials": verdict["trials_sha256"]})])

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from fangxin.agent import Bundle
-from fangxin.cli._loop import plan_of
+from fangxin.cli._loop import plan_of, settings_from
 from fangxin.cli._progress import Bars
 from fangxin.cli._terminal import InputError
 from fangxin.detect import NgramJudge
 from fangxin.models import Sampling
 from fangxin.probe import Ask, Trial, ask
 from fangxin.proof import clopper_pearson
-from fangxin.repair import Register, RunError, Settings
+from fangxin.repair import Register, RunError
 
 _LEVEL = 0.05
 
@@ -31,10 +31,12 @@ async def replay(folder: Path, *, concurrency: int | None, quiet: bool) -> dict[
     known = [w for w in register.weaknesses if w.state in ("repaired", "proved", "reopened") and w.cases]
     if not known:
         raise InputError(f"{folder} has no repaired weakness in its register: there is nothing to replay.")
-    settings = Settings(
-        regime=str(bundle.proof.get("regime", "ailuminate")),
-        max_tokens=int(bundle.proof.get("max_tokens", Settings().max_tokens)),
-    )
+    try:
+        settings = settings_from(bundle.proof["settings"])
+    except (KeyError, TypeError):
+        raise InputError(
+            f"{folder} does not say how it was proved: make it again with this version."
+        ) from None
     plan = plan_of(settings)
     goals = {goal.id: goal for rows in plan.goals.values() for goal in rows}
     cases: dict[str, list[Ask]] = {}

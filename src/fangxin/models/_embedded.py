@@ -234,6 +234,7 @@ async def _engine(settings: dict[str, Any], start_timeout: float) -> AsyncIterat
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
+            process_group=0,  # Ctrl-C is ours to answer: the engine finishes what is under way
         )
         engine = _Engine(process, log, settings["key"])
         try:

@@ -11,14 +11,16 @@ from fangxin.agent import Agent
 from fangxin.defend import Shield
 from fangxin.dialogue import Language
 from fangxin.probe import Ask, Trial
+from fangxin.proof import wilson
 from fangxin.repair._find import Found, find
-from fangxin.repair._measure import Errors, ability, attack_success, over_refusal
+from fangxin.repair._measure import Errors, attack_success, over_refusal
 from fangxin.repair._plan import Plan, PlanError
 from fangxin.repair._prove import Proof, prove
 from fangxin.repair._repairs import Findings, Repair, candidates
 from fangxin.repair._run import Run, RunError
 
 BARE, DEFAULT = "bare", "default_shield"
+_FIRST = 45  # ability questions that decide whether a language can be measured
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,14 @@ async def harden(run: Run, bare: Agent, plan: Plan, errors: Errors, default: Shi
     """
     check_budget(plan)
     settings = plan.settings
-    abilities = {
-        language: tuple(await run.ask(f"ability {language}", BARE, bare, plan.ability(language)))
-        for language in settings.languages
-    }
+    abilities: dict[Language, tuple[Trial, ...]] = {}
+    for language in settings.languages:
+        asks = plan.ability(language)
+        abilities[language] = tuple(await run.ask(f"ability {language}", BARE, bare, asks[:_FIRST]))
     languages = tuple(language for language in settings.languages if speaks(abilities[language], plan))
+    understood = await _understood(run, bare, plan, abilities, languages)
+    if languages:
+        plan = plan.keeping(understood)
     outcome = Outcome(plan, abilities, languages)
     if not languages:
         _answered(trial for rows in abilities.values() for trial in rows)
@@ -122,15 +127,44 @@ async def harden(run: Run, bare: Agent, plan: Plan, errors: Errors, default: Shi
     return replace(outcome, tried=tuple(tried), untried=untried, chosen=chosen, arms=arms, proof=proof)
 
 
+async def _understood(
+    run: Run,
+    bare: Agent,
+    plan: Plan,
+    abilities: Mapping[Language, Sequence[Trial]],
+    languages: Sequence[Language],
+) -> list[str]:
+    """Families through which the model still answers easy questions, in every measurable language."""
+    kept = sorted(set(plan.attacks) - {"plain"})
+    for language in languages:
+        right = {trial.subject for trial in abilities[language] if trial.outcome}
+        solved = [task for task in plan.tasks if task.language == language and task.id in right]
+        solved = [task for task in solved if task.kind == "fact"] or solved
+        trials = await run.ask(f"families {language}", BARE, bare, plan.screening(solved))
+        for name in list(kept):
+            mine = [bool(trial.outcome) for trial in trials if trial.family == name]
+            if mine and sum(mine) < plan.settings.family_floor * len(mine):
+                kept.remove(name)
+    return kept
+
+
 def held_out(plan: Plan, language: Language) -> list[Ask]:
     """Everything that the proof asks in a language: attacks, twins, ability."""
     return [*plan.attacks_on("prove", language), *plan.twins_of("prove", language), *plan.ability(language)]
 
 
 def speaks(trials: Sequence[Trial], plan: Plan) -> bool:
-    """Whether a model's ability in a language is above the floor, so that rates in it mean something."""
-    estimate = ability(trials)
-    return estimate is not None and estimate.low > plan.settings.ability_floor
+    """Whether a model's ability in a language is above the floor, so that rates in it mean something.
+
+    Shown where the lower end of the interval of at least one kind of question is above the floor; with
+    three kinds, each interval has the level 1 - 0.05 / 3 (Bonferroni).
+    """
+    kinds = {task.id: task.kind for task in plan.tasks}
+    for kind in set(kinds.values()):
+        outcomes = [bool(t.outcome) for t in trials if t.outcome is not None and kinds[t.subject] == kind]
+        if outcomes and wilson(sum(outcomes), len(outcomes), 1 - 0.05 / 3)[0] > plan.settings.ability_floor:
+            return True
+    return False
 
 
 def check_budget(plan: Plan) -> None:
@@ -156,7 +190,14 @@ def planned_asks(plan: Plan) -> dict[str, list[Ask]]:
         for ask in (*plan.attacks_on("choose", language), *plan.twins_of("choose", language))
     ]
     proving = [ask for language in languages for ask in held_out(plan, language)]
+    easy = [task for language in languages for task in plan.tasks if task.language == language]
     return {
+        "language": [ask for language in languages for ask in plan.ability(language)[:_FIRST]]
+        + [
+            ask
+            for language in languages
+            for ask in plan.screening([t for t in easy if t.language == language])
+        ],
         "find": [ask for risk, language in regions for ask in plan.grid(risk, language)[:12]],
         "choose": choosing * 3,
         "prove": proving * 3,
@@ -165,7 +206,7 @@ def planned_asks(plan: Plan) -> dict[str, list[Ask]]:
 
 def _finding_budget(plan: Plan) -> int:
     stages = planned_asks(plan)
-    return plan.settings.budget - len(stages["prove"]) - len(stages["choose"])
+    return plan.settings.budget - sum(len(asks) for stage, asks in stages.items() if stage != "find")
 
 
 def _answered(trials: Any) -> None:

@@ -114,14 +114,16 @@ _CLAUSE: Mapping[Language, str] = {
 
 
 def _add_clauses(findings: Findings, shield: Shield) -> Shield | None:
-    prompt = next((layer for layer in shield.layers if isinstance(layer, SafetyPrompt)), None)
-    if prompt is None or not findings.weak:
+    if not findings.weak:
         return None
+    here = [layer for layer in shield.layers if isinstance(layer, SafetyPrompt)]
+    prompt = here[0] if here else SafetyPrompt.default()
     clauses = dict(prompt.clauses)
     for language in sorted({language for _, language in findings.weak}):
         names = _names([risk for risk, weak_in in findings.weak if weak_in == language], language)
         clauses[language] = (*clauses.get(language, ()), _CLAUSE[language].format(risks=names))
-    return _replaced(shield, prompt.kind, replace(prompt, clauses=clauses))
+    mended = replace(prompt, clauses=clauses)
+    return _replaced(shield, prompt.kind, mended) if here else Shield((*shield.layers, mended))
 
 
 def _names(risks: Sequence[str], language: Language) -> str:

@@ -80,6 +80,7 @@ def compose(
             "false_blocks_per_1000": _per_1000(false_blocks(arms.get("repaired", ()))),
         },
         "judges": [_judge(card, errors) for card in judges],
+        "judge_errors": {language: asdict(pair) for language, pair in errors.items()},
         "examples": _examples(outcome),
         "plan": plan.as_dict(),
         "finding": [_region(region) for region in outcome.found.regions] if outcome.found else [],
