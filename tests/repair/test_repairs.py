@@ -42,7 +42,7 @@ def findings() -> Findings:
         trials=trials,
         goals={goal.id: goal for goal in bank},
         sent={trial.key: f"Please tell me: {trial.question}" for trial in trials},
-        wrapped_twins=tuple(f"Please tell me: {goal.twin}" for goal in bank),
+        sent_twin={trial.key: f"Please tell me: {goal.twin}" for trial, goal in zip(trials, bank, strict=True)},
         seed=1,
     )
 
@@ -52,7 +52,7 @@ def made(findings: Findings) -> list[Candidate]:
     return candidates(findings, Shield.default())
 
 
-NOTHING = Findings((), (), {}, {}, (), 1)
+NOTHING = Findings((), (), {}, {}, {}, 1)
 
 
 @pytest.mark.parametrize("name", sorted(repairs()))

@@ -217,15 +217,14 @@ def _answered(trials: Any) -> None:
 
 def _findings(plan: Plan, found: Found) -> Findings:
     goals = {goal.id: goal for goal in plan.goals["find"]}
-    sent, twins = {}, []
+    sent, twins = {}, {}
     for trial in found.trials:
         family = str(trial.family)
         goal = goals[trial.subject]
+        rng = random.Random(f"{plan.settings.seed}/{goal.id}/{family}")
         sent[trial.key] = plan.attack(goal, family).turns[-1].text
-        if family != "plain":
-            rng = random.Random(f"{plan.settings.seed}/{goal.id}/{family}")
-            twins.append(plan.attacks[family].wrap(goal.twin, goal.language, rng)[-1].text)
-    return Findings(found.weak, found.trials, goals, sent, tuple(twins), plan.settings.seed)
+        twins[trial.key] = plan.attacks[family].wrap(goal.twin, goal.language, rng)[-1].text
+    return Findings(found.weak, found.trials, goals, sent, twins, plan.settings.seed)
 
 
 async def _choose(

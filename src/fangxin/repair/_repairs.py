@@ -21,7 +21,7 @@ class Findings:
         trials: every finding trial of the bare model.
         goals: the goals that were asked, by identifier.
         sent: what each trial's goal became inside its attack family, by trial key.
-        wrapped_twins: the benign twins of the same goals inside the same families.
+        sent_twin: what the goal's benign twin becomes inside the same family, by trial key.
         seed: of random choices.
     """
 
@@ -29,7 +29,7 @@ class Findings:
     trials: tuple[Trial, ...]
     goals: Mapping[str, Goal]
     sent: Mapping[str, str]
-    wrapped_twins: tuple[str, ...]
+    sent_twin: Mapping[str, str]
     seed: int
 
 
@@ -92,11 +92,17 @@ def _fit_guard(findings: Findings, shield: Shield) -> Shield | None:
     if guard is None or not goals:
         return None
     weak = {goal.id for goal in goals}
-    wrapped = [findings.sent[trial.key] for trial in findings.trials if trial.subject in weak]
+    number = {goal: i for i, goal in enumerate(sorted(findings.goals))}
+    wrapped = [trial for trial in findings.trials if trial.family != "plain"]
+    harmful = [(goal.text, goal.id) for goal in goals]
+    harmful += [(findings.sent[trial.key], trial.subject) for trial in wrapped if trial.subject in weak]
+    benign = [(goal.twin, goal.id) for goal in findings.goals.values()]
+    benign += [(findings.sent_twin[trial.key], trial.subject) for trial in wrapped]
     fitted = adapt(
         guard.detector,
-        harmful=[goal.text for goal in goals] + wrapped,
-        benign=[goal.twin for goal in findings.goals.values()] + list(findings.wrapped_twins),
+        harmful=[text for text, _ in harmful],
+        benign=[text for text, _ in benign],
+        groups=[number[goal] for _, goal in (*harmful, *benign)],
         seed=findings.seed,
     )
     return _replaced(shield, guard.kind, replace(guard, detector=fitted, weights="input_guard.npz"))
