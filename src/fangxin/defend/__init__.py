@@ -11,7 +11,7 @@ from fangxin.defend._defence import (
     language_of,
 )
 from fangxin.defend._fold import normalised
-from fangxin.defend._guards import InputGuard, OutputGuard
+from fangxin.defend._guards import InputGuard, IntentGuard, OutputGuard
 from fangxin.defend._prompts import GoalPriority, SafetyPrompt, neutralise
 from fangxin.defend._shield import Shield, defences
 
@@ -23,6 +23,7 @@ __all__ = [
     "DefenceError",
     "GoalPriority",
     "InputGuard",
+    "IntentGuard",
     "OutputGuard",
     "SafetyPrompt",
     "Shield",

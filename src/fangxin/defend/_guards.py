@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fangxin.defend._defence import Block, DefenceError
-from fangxin.detect import DetectorError, PromptGuard, ReplyGuard
+from fangxin.detect import Detector, DetectorError, IntentDetector, PromptGuard, ReplyGuard
 from fangxin.dialogue import Dialogue
 
 _BUILT_IN = "built-in"
@@ -26,12 +26,7 @@ class InputGuard:
 
     async def before(self, dialogue: Dialogue) -> Dialogue | Block:
         """Block at the first unsafe turn, the last turn first (it usually is the one)."""
-        for turn in reversed(dialogue.turns):
-            if turn.role != "assistant" and turn.text.strip():
-                verdict = await self.detector.check(turn.text)
-                if verdict.unsafe:
-                    return Block("input", self.kind, verdict)
-        return dialogue
+        return await _screened(self.detector, dialogue, self.kind)
 
     async def after(self, dialogue: Dialogue, text: str, *, final: bool = True) -> str | Block:
         """Leave the reply as it is."""
@@ -53,6 +48,46 @@ class InputGuard:
         except DetectorError as error:
             raise DefenceError(f"input_guard: {error}") from error
         return cls(detector, weights)
+
+
+@dataclass(frozen=True)
+class IntentGuard:
+    """Blocks what is worded like the requests that got through before: a repair, made from findings."""
+
+    detector: IntentDetector
+    weights: str = "intent_guard.npz"
+    kind: str = "intent_guard"
+
+    async def before(self, dialogue: Dialogue) -> Dialogue | Block:
+        """Block at the first unsafe turn that isn't the agent's, the last one first."""
+        return await _screened(self.detector, dialogue, self.kind)
+
+    async def after(self, dialogue: Dialogue, text: str, *, final: bool = True) -> str | Block:
+        """Leave the reply as it is."""
+        return text
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write the detector's weights."""
+        self.detector.save(folder / self.weights)
+        return {"weights": self.weights}
+
+    @classmethod
+    def load(cls, settings: Mapping[str, Any], folder: Path) -> IntentGuard:
+        """The guard that `save` wrote."""
+        weights = _weights(cls.kind, settings)
+        try:
+            return cls(IntentDetector.load(folder / weights), weights)
+        except DetectorError as error:
+            raise DefenceError(f"intent_guard: {error}") from error
+
+
+async def _screened(detector: Detector, dialogue: Dialogue, kind: str) -> Dialogue | Block:
+    for turn in reversed(dialogue.turns):
+        if turn.role != "assistant" and turn.text.strip():
+            verdict = await detector.check(turn.text)
+            if verdict.unsafe:
+                return Block("input", kind, verdict)
+    return dialogue
 
 
 @dataclass(frozen=True)

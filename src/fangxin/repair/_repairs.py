@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import entry_points
 
-from fangxin.defend import Defence, GoalPriority, InputGuard, SafetyPrompt, Shield
-from fangxin.detect import adapt
+from fangxin.defend import Defence, GoalPriority, InputGuard, IntentGuard, SafetyPrompt, Shield
+from fangxin.detect import IntentDetector, adapt, contrasts
 from fangxin.dialogue import Language
 from fangxin.probe import Goal, Trial
 from fangxin.risks import risk as risk_of
@@ -108,6 +108,29 @@ def _fit_guard(findings: Findings, shield: Shield) -> Shield | None:
     return _replaced(shield, guard.kind, replace(guard, detector=fitted, weights="input_guard.npz"))
 
 
+def _add_intent_guard(findings: Findings, shield: Shield) -> Shield | None:
+    weak = {goal.id for goal in findings.goals.values() if _weak(goal, findings)}
+    if not weak:
+        return None
+    rows = list(contrasts())
+    first = 1 + max(pair for _, _, pair in rows)
+    for number, goal in enumerate(findings.goals.values(), first):
+        rows.append((goal.twin, False, number))
+        rows += [(goal.text, True, number)] if goal.id in weak else []
+        for trial in findings.trials:
+            if trial.subject == goal.id and trial.family != "plain":
+                rows.append((findings.sent_twin[trial.key], False, number))
+                rows += [(findings.sent[trial.key], True, number)] if goal.id in weak else []
+    texts, harmful, groups = zip(*rows, strict=True)
+    detector = IntentDetector.fit(texts, harmful, groups, false_positives=_FALSE_POSITIVES)
+    guard = IntentGuard(detector)
+    layers = [layer for layer in shield.layers if layer.kind != guard.kind]
+    return Shield((guard, *layers))
+
+
+_FALSE_POSITIVES = 0.08  # of look-alikes in held-out folds, the hardest benign texts there are
+
+
 def _weak(goal: Goal, findings: Findings) -> bool:
     return any((risk, goal.language) in findings.weak for risk in (goal.ailuminate, goal.cn) if risk)
 
@@ -161,6 +184,22 @@ fitted_guard = Repair(
     "An input guard fitted on the requests that got through and on their benign twins.",
     "用攻破模型的请求及其无害的孪生问题拟合的输入护栏。",
     _fit_guard,
+)
+intent_guard = Repair(
+    "intent_guard",
+    5,
+    True,
+    "A word-level guard of intent, fitted on the requests found, their benign twins and our contrast pairs.",
+    "按用词判断意图的护栏，用所发现的请求、其无害孪生问题和自有对照样本拟合。",
+    _add_intent_guard,
+)
+intent_guard_and_fitted_guard = Repair(
+    "intent_guard_and_fitted_guard",
+    12,
+    True,
+    "The guard of intent and the fitted input guard together.",
+    "意图护栏与拟合的输入护栏并用。",
+    _both(_add_intent_guard, _fit_guard),
 )
 prompt_clauses = Repair(
     "prompt_clauses",
