@@ -1,28 +1,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
 from fangxin.detect._guard import PromptGuard
-from fangxin.detect._head import Array, Cuts, Head, fit_logistic
+from fangxin.detect._head import Array, Cuts, Head, Residual, fit_logistic
 from fangxin.detect._text import language
 from fangxin.detect._weights import weights
 
 Float = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 _LANGUAGES = ("en", "zh")
 _FOLDS = 4
-_GAMMAS = (1.0, 2.0)
-_PENALTIES = (0.3, 1.0, 3.0, 10.0)
-_LANDMARKS = 160
+_GAMMA = 1.5
+_LANDMARKS = 64
+_DIRECTIONS = 64
+# What cross-validation chooses from: how loud the linear part is beside the kernel's, and the penalty.
+_LOUDNESS = (0.0, 4.0)
+_PENALTIES = (0.1, 0.5, 2.0, 8.0)
 
 
 @cache
-def anchors() -> tuple[Array, npt.NDArray[np.bool_], tuple[str, ...]]:
+def anchors() -> tuple[Array, Flags, tuple[str, ...]]:
     """A sample of what the base guard was trained on, kept against forgetting.
 
     Returns:
@@ -32,6 +36,23 @@ def anchors() -> tuple[Array, npt.NDArray[np.bool_], tuple[str, ...]]:
     x = stored["embeddings"].astype(np.float32)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     return x, stored["harmful"].astype(bool), tuple("zh" if zh else "en" for zh in stored["chinese"])
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """The found texts, then the anchors: one entry each.
+
+    Attributes:
+        harmful: the label.
+        code: the language.
+        fold: which fold leaves it out.
+        found: False for anchors.
+    """
+
+    harmful: Flags
+    code: npt.NDArray[np.str_]
+    fold: npt.NDArray[np.intp]
+    found: Flags
 
 
 def adapt(
@@ -45,81 +66,128 @@ def adapt(
 ) -> PromptGuard:
     """A guard fitted on a found weakness: the base guard plus a small residual head.
 
-    The residual is a kernel logistic regression with the base's score as its offset, fitted on the found
-    texts, their harmless counterparts and the shipped anchors; width and penalty are chosen by
-    cross-validation over groups, and the cuts are set from the out-of-fold scores of harmless texts.
+    The residual is a logistic regression with the base's score as its offset, on similarities to found
+    texts and on the main directions in which they differ. It is fitted on the found texts, their harmless
+    counterparts and the shipped anchors. Its shape and penalty are chosen by cross-validation over groups
+    (leaving the guard as it was is among the choices), and the cuts are set from the out-of-fold scores of
+    harmless texts.
 
     Args:
-        guard: the guard to start from; a residual it already has is replaced.
+        guard: the guard to start from; a residual that it already has is replaced.
         harmful: texts that it should have stopped.
         benign: harmless texts like them (the same wrappings or words), which it must let through.
         groups: for `harmful` then `benign`, the goal that each comes from: no goal is on both sides of a
             fold. By default every text is its own goal.
-        false_positives: the share of harmless texts that may be stopped, in (0, 1).
+        false_positives: the share of harmless texts that may be stopped, in (0, 1): held both for the
+            found harmless texts and for the anchors', per language.
         seed: of the folds and landmarks; the same arguments give the same guard.
 
     Raises:
         ValueError: no harmful text, or `groups` has another length than the texts.
     """
-    texts = [*harmful, *benign]
+    words = [*harmful, *benign]
     if not harmful:
         raise ValueError("adapt needs at least one harmful text.")
-    if groups is not None and len(groups) != len(texts):
-        raise ValueError(f"groups has {len(groups)} entries for {len(texts)} texts.")
+    if groups is not None and len(groups) != len(words):
+        raise ValueError(f"groups has {len(groups)} entries for {len(words)} texts.")
     rng = np.random.default_rng(seed)
     base = replace(guard, residual=None)
-    label = np.array([1.0] * len(harmful) + [0.0] * len(benign))
-    goal = np.arange(len(texts)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    fold = rng.permutation(int(goal.max()) + 1)[goal] % _FOLDS
-
-    readings = [x for _, x in base.read(texts)]
-    rows: list[Array] = []
-    owner: list[int] = []
-    for i, x in enumerate(readings):
-        # What decides a text's score: the whole, and the part that the base finds worst.
-        worst = 1 + int(np.argmax(base.head.logits(x[1:]))) if len(x) > 1 else 0
-        for j in {0, worst}:
-            rows.append(x[j])
-            owner.append(i)
+    goal = np.arange(len(words)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     ax, ay, alang = anchors()
-    afold = rng.integers(_FOLDS, size=len(ax))
-    own = np.array(owner)
-    x_all = np.concatenate([np.array(rows, np.float32), ax])
-    y_all = np.concatenate([label[own], ay.astype(np.float64)])
-    f_all = np.concatenate([fold[own], afold])
-    offset = base.head.logits(x_all).astype(np.float64)
-    share = np.bincount(own, minlength=len(texts))[own].astype(np.float64)
-    # The found texts together weigh as much as a third of the anchors, each text the same in its class.
-    found = np.where(label[own] > 0, 1.0 / max(len(harmful), 1), 1.0 / max(len(benign), 1)) / share
-    w_all = np.concatenate([found * len(ax) / 6.0, np.ones(len(ax))])
-    w_all[: len(own)] = np.minimum(w_all[: len(own)], 8.0)
+    texts = _Texts(
+        np.concatenate([np.arange(len(words)) < len(harmful), ay]),
+        np.array([*(language(text) for text in words), *alang]),
+        np.concatenate(
+            [rng.permutation(int(goal.max()) + 1)[goal] % _FOLDS, rng.integers(_FOLDS, size=len(ax))]
+        ),
+        np.arange(len(words) + len(ax)) < len(words),
+    )
+    # Every reading of every text; an anchor has one. All are scored, some are fitted on.
+    parts = [x for _, x in base.read(words)] + list(ax[:, None, :])
+    x = np.concatenate(parts)
+    counts = np.array([len(part) for part in parts])
+    owner = np.repeat(np.arange(len(parts)), counts)
+    firsts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    logits = base.logits(x).astype(np.float64)
+    handicap = np.zeros(len(x))
+    late = np.ones(len(x), bool)
+    late[firsts] = False
+    first, more = base.handicap
+    handicap[late] = first + more * np.log(counts[owner[late]])
 
-    picked = _spread(x_all[: len(own)], _LANDMARKS * 3 // 4, rng)
-    landmarks = np.concatenate([picked, _spread(ax, _LANDMARKS - len(picked), rng)])
-    code = [language(text) for text in texts]
-    best: tuple[float, float, float] | None = None
-    kept: Float = np.empty(0)
-    for gamma in _GAMMAS:
-        kernel = Head(landmarks, np.zeros(len(landmarks), np.float32), 0.0, gamma)
-        f = np.concatenate([kernel.features(x_all), np.ones((len(x_all), 1), np.float32)], 1).astype(
-            np.float64
-        )
+    rows = _fitted_on(logits - handicap, firsts, counts)
+    weight = _weights(texts, owner[rows])
+    kernel = Head(
+        _spread(x[rows][texts.found[owner[rows]]], _LANDMARKS, rng), np.zeros(0, np.float32), 0.0, _GAMMA
+    )
+    y = texts.harmful[owner].astype(np.float64)
+    similar = kernel.features(x).astype(np.float64)
+    directions = _directions(x[rows][texts.found[owner[rows]]])
+
+    best = (_recall(_pooled(logits - handicap, firsts), texts, false_positives), 0.0, 0.0)
+    kept = _pooled(logits - handicap, firsts)
+    for loudness in _LOUDNESS:
+        f = _features(similar, x, directions, loudness)
         for penalty in _PENALTIES:
-            score, out = _cross(
-                base, kernel, penalty, f, (y_all, w_all, offset, f_all), readings, label, fold
-            )
-            anchor = out[len(texts) :]
-            value = _quality(score, anchor, label, ay, code, alang, false_positives)
-            if best is None or value > best[0]:
-                best, kept = (value, gamma, penalty), out
-    assert best is not None
-    _, gamma, penalty = best
-    kernel = Head(landmarks, np.zeros(len(landmarks), np.float32), 0.0, gamma)
-    f = np.concatenate([kernel.features(x_all), np.ones((len(x_all), 1), np.float32)], 1).astype(np.float64)
-    beta = fit_logistic(f, y_all, w_all, offset, penalty)
-    residual = replace(kernel, weights=beta[:-1].astype(np.float32), bias=float(beta[-1]))
-    cuts = _cuts(guard.cuts, kept, label, ay, code, alang, false_positives)
-    return replace(base, residual=residual, cuts=cuts, name=f"{guard.name.removesuffix('+')}+")
+            out = np.empty(len(parts))
+            for k in range(_FOLDS):
+                train = rows[texts.fold[owner[rows]] != k]
+                use = texts.fold[owner[rows]] != k
+                beta = fit_logistic(f[train], y[train], weight[use], logits[train], penalty, steps=6)
+                held = texts.fold == k
+                out[held] = _pooled(logits + f @ beta - handicap, firsts)[held]
+            value = _recall(out, texts, false_positives)
+            if value > best[0]:
+                best, kept = (value, loudness, penalty), out
+    _, loudness, penalty = best
+    residual = None
+    if penalty:
+        f = _features(similar, x, directions, loudness)
+        beta = fit_logistic(f[rows], y[rows], weight, logits[rows], penalty)
+        m = len(kernel.landmarks)
+        residual = Residual(
+            replace(kernel, weights=beta[1 : m + 1].astype(np.float32), bias=float(beta[0])),
+            (loudness * directions @ beta[m + 1 :]).astype(np.float32),
+        )
+    unsafe, unsure = dict(guard.cuts.unsafe), dict(guard.cuts.unsure)
+    for code in _LANGUAGES:
+        cut = _cut(kept, texts, code, false_positives)
+        unsure[code] += cut - unsafe[code]
+        unsafe[code] = cut
+    return replace(
+        base,
+        residual=residual,
+        cuts=Cuts(unsafe, unsure, guard.cuts.slope),
+        name=f"{guard.name.removesuffix('+')}+",
+    )
+
+
+def _features(similar: Float, x: Array, directions: Array, loudness: float) -> Float:
+    """A column of ones, the similarities, and the loudened linear part; [n, 1 + m + k]."""
+    ones = np.ones((len(x), 1))
+    return np.concatenate([ones, similar, loudness * (x @ directions).astype(np.float64)], axis=1)
+
+
+def _fitted_on(
+    scores: Float, firsts: npt.NDArray[np.intp], counts: npt.NDArray[np.intp]
+) -> npt.NDArray[np.intp]:
+    """Rows to fit on: each text's whole, and the part that the base finds worst."""
+    rows = set(firsts.tolist())
+    for start, count in zip(firsts, counts, strict=True):
+        if count > 1:
+            rows.add(int(start + 1 + np.argmax(scores[start + 1 : start + count])))
+    return np.array(sorted(rows))
+
+
+def _weights(texts: _Texts, owner: npt.NDArray[np.intp]) -> Float:
+    """Found harmful, found harmless, and anchors: each a third, no row heavier than ten anchors."""
+    out = np.ones(len(owner))
+    total = float((~texts.found[owner]).sum())
+    for label in (True, False):
+        mine = texts.found[owner] & (texts.harmful[owner] == label)
+        if mine.any():
+            out[mine] = min(10.0, total / 2 / float(mine.sum()))
+    return out
 
 
 def _spread(x: Array, count: int, rng: np.random.Generator) -> Array:
@@ -134,86 +202,35 @@ def _spread(x: Array, count: int, rng: np.random.Generator) -> Array:
     return x[chosen]
 
 
-def _cross(
-    base: PromptGuard,
-    kernel: Head,
-    penalty: float,
-    f: Float,
-    rows: tuple[Float, Float, Float, npt.NDArray[np.intp]],
-    readings: list[Array],
-    label: Float,
-    fold: npt.NDArray[np.intp],
-) -> tuple[Float, Float]:
-    """Out-of-fold scores of the texts, and of texts and anchors together."""
-    y, w, offset, f_all = rows
-    anchors_from = len(y) - len(anchors()[1])
-    out = np.empty(len(readings) + len(y) - anchors_from)
-    for k in range(_FOLDS):
-        train = f_all != k
-        beta = fit_logistic(f[train], y[train], w[train], offset[train], penalty, steps=6)
-        head = replace(kernel, weights=beta[:-1].astype(np.float32), bias=float(beta[-1]))
-        guard = replace(base, residual=head)
-        for i in np.flatnonzero(fold == k):
-            out[i] = guard.pool(guard.logits(readings[i]), len(readings[i]))[0]
-        mine = np.flatnonzero(~train[anchors_from:])
-        out[len(readings) + mine] = offset[anchors_from + mine] + f[anchors_from + mine] @ beta
-    return out[: len(readings)], out
+def _directions(x: Array) -> Array:
+    """The main directions in which rows differ, [512, k], each scaled to even out their spread by half."""
+    centred = x - x.mean(axis=0)
+    _, size, v = np.linalg.svd(centred, full_matrices=False)
+    k = int(min(_DIRECTIONS, (size > 1e-4).sum()))
+    if not k:
+        return np.zeros((x.shape[1], 0), np.float32)
+    return np.asarray(v[:k].T * np.sqrt(size[0] / size[:k]), np.float32)
 
 
-def _threshold(
-    out: Float,
-    label: Float,
-    ay: npt.NDArray[np.bool_],
-    code: Sequence[str],
-    alang: Sequence[str],
-    of: str,
-    rate: float,
-) -> float:
-    n = len(label)
+def _pooled(scores: Float, firsts: npt.NDArray[np.intp]) -> Float:
+    """Each text's best reading, handicaps already taken off."""
+    return np.asarray(np.maximum.reduceat(scores, firsts), np.float64)
+
+
+def _cut(scores: Float, texts: _Texts, code: str, rate: float) -> float:
+    """The lowest cut that keeps harmless texts, found ones and anchors alike, to the rate."""
     levels = []
-    mine = np.array([c == of for c in code], bool) & (label == 0)
-    theirs = np.array([c == of for c in alang], bool) & ~ay
-    for scores in (out[:n][mine], out[n:][theirs]):
-        if len(scores) >= 10:
-            levels.append(float(np.quantile(scores, 1 - rate)))
-    # Both kinds of harmless text must keep to the rate: the stricter of the two cuts.
-    return max(levels) if levels else float("nan")
+    for found in (True, False):
+        mine = (texts.code == code) & ~texts.harmful & (texts.found == found)
+        if mine.sum() >= 10:
+            levels.append(float(np.quantile(scores[mine], 1 - rate)))
+    return max(levels) + 1e-6
 
 
-def _quality(
-    score: Float,
-    anchor: Float,
-    label: Float,
-    ay: npt.NDArray[np.bool_],
-    code: Sequence[str],
-    alang: Sequence[str],
-    rate: float,
-) -> float:
-    """Recall at the rate: of the found texts first, of the anchors' harmful ones at a third's weight."""
-    out = np.concatenate([score, anchor])
-    caught = total = remembered = known = 0.0
-    for of in _LANGUAGES:
-        cut = _threshold(out, label, ay, code, alang, of, rate)
-        mine = score[(label > 0) & np.array([c == of for c in code], bool)]
-        theirs = anchor[ay & np.array([c == of for c in alang], bool)]
-        caught, total = caught + float(np.sum(mine > cut)), total + len(mine)
-        remembered, known = remembered + float(np.sum(theirs > cut)), known + len(theirs)
-    return 0.75 * caught / max(total, 1.0) + 0.25 * remembered / max(known, 1.0)
-
-
-def _cuts(
-    old: Cuts,
-    out: Float,
-    label: Float,
-    ay: npt.NDArray[np.bool_],
-    code: Sequence[str],
-    alang: Sequence[str],
-    rate: float,
-) -> Cuts:
-    unsafe, unsure = dict(old.unsafe), dict(old.unsure)
-    for of in _LANGUAGES:
-        cut = _threshold(out, label, ay, code, alang, of, rate)
-        if np.isfinite(cut):
-            gap = old.unsafe[of] - old.unsure[of]
-            unsafe[of], unsure[of] = cut + 1e-6, cut + 1e-6 - gap
-    return Cuts(unsafe, unsure, old.slope)
+def _recall(scores: Float, texts: _Texts, rate: float) -> float:
+    """Recall at the rate: of what was found, three quarters; of what was known before, one quarter."""
+    above = np.zeros(len(scores), bool)
+    for code in _LANGUAGES:
+        above |= (texts.code == code) & (scores > _cut(scores, texts, code, rate))
+    new, known = texts.harmful & texts.found, texts.harmful & ~texts.found
+    return 0.75 * float(above[new].mean()) + 0.25 * float(above[known].mean())

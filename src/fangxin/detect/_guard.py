@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fangxin.detect._encoder import DIM, LONGEST, encoder
-from fangxin.detect._head import Array, Cuts, Head
+from fangxin.detect._head import Array, Cuts, Head, Net, Residual
 from fangxin.detect._text import language
 from fangxin.detect._verdict import DetectorError, Verdict
 from fangxin.detect._views import View, clean, views
@@ -50,17 +50,19 @@ class PromptGuard:
     their number, the parts'. So a long harmless text isn't blocked because it has many parts.
 
     Attributes:
-        head: the classifier on embeddings.
+        head: a kernel classifier on embeddings: sharp near what it was trained on.
+        net: a network on them, which carries further; half its logit is added to the head's.
         cuts: where scores become verdicts, per language.
         handicap: logits taken off any part's score, and more per natural log of the number of readings.
-        residual: a small head whose logits a repair adds, if one did.
+        residual: what a repair adds to the head's logits, if one did.
         name: on its verdicts.
     """
 
     head: Head
+    net: Net
     cuts: Cuts
     handicap: tuple[float, float]
-    residual: Head | None = None
+    residual: Residual | None = None
     name: str = "prompt-guard"
 
     @classmethod
@@ -91,14 +93,18 @@ class PromptGuard:
     def _of(cls, stored: dict[str, npt.NDArray[Any]]) -> Self:
         if int(stored["format"]) != _FORMAT or str(stored["kind"]) != "prompt":
             raise ValueError("another format")
-        residual = Head.of(stored, "residual_") if "residual_shape" in stored else None
+        residual = None
+        if "residual_linear" in stored:
+            residual = Residual(Head.of(stored, "residual_"), stored["residual_linear"].astype(np.float32))
         first, more = stored["handicap"].tolist()
-        return cls(Head.of(stored), unpack_cuts(stored), (first, more), residual, str(stored["name"]))
+        name = str(stored["name"])
+        return cls(Head.of(stored), Net.of(stored), unpack_cuts(stored), (first, more), residual, name)
 
-    def save(self, path: str | Path) -> None:
-        """Write the guard to an npz of plain arrays (about 2 MB)."""
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """All of the guard as plain arrays."""
         stored = {
             **self.head.arrays(),
+            **self.net.arrays(),
             **pack_cuts(self.cuts),
             "handicap": np.array(self.handicap),
             "format": np.array(_FORMAT),
@@ -106,13 +112,17 @@ class PromptGuard:
             "name": np.array(self.name),
         }
         if self.residual is not None:
-            stored |= self.residual.arrays("residual_")
+            stored |= self.residual.kernel.arrays("residual_") | {"residual_linear": self.residual.linear}
+        return stored
+
+    def save(self, path: str | Path) -> None:
+        """Write the guard to an npz of plain arrays (about 2 MB)."""
         with open(path, "wb") as file:
-            np.savez_compressed(file, **stored)  # type: ignore[arg-type]
+            np.savez_compressed(file, **self.arrays())  # type: ignore[arg-type]
 
     def logits(self, x: Array) -> Array:
         """[n] scores of embedded readings [n, 512]."""
-        base = self.head.logits(x)
+        base = self.head.logits(x) + np.float32(0.5) * self.net.logits(x)
         return base if self.residual is None else base + self.residual.logits(x)
 
     def pool(self, logits: Array, count: int) -> tuple[float, int]:
@@ -200,12 +210,14 @@ class ReplyGuard:
     one, and is weaker.
 
     Attributes:
-        head: the classifier on joint rows (see `join`).
+        head: a kernel classifier on joint rows (see `join`).
+        net: a network on them; half its logit is added to the head's.
         cuts: where scores become verdicts, per language of the reply.
         name: on its verdicts.
     """
 
     head: Head
+    net: Net
     cuts: Cuts
     name: str = "reply-guard"
 
@@ -226,9 +238,13 @@ class ReplyGuard:
         both = encoder().encode([clean(text)[: LONGEST * 6] for text in (*questions, *replies)])
         return join(both[:n], both[n:])
 
+    def logits(self, x: Array) -> Array:
+        """[n] scores of joint rows [n, 3 * 512]."""
+        return np.asarray(self.head.logits(x) + np.float32(0.5) * self.net.logits(x), np.float32)
+
     def score_many(self, questions: Sequence[str], replies: Sequence[str]) -> Array:
         """Each reply's probability of serving harm, [n]; 0.5 is where `check` says unsafe."""
-        scores = self.head.logits(self.join(questions, replies))
+        scores = self.logits(self.join(questions, replies))
         return np.array(
             [self.cuts.probability(float(s), language(r)) for s, r in zip(scores, replies, strict=True)],
             np.float32,
@@ -238,7 +254,7 @@ class ReplyGuard:
         """What `check` gives, without awaiting."""
         start = time.perf_counter()
         code = language(text)
-        score = float(self.head.logits(self.join([question], [text]))[0]) if text.strip() else -math.inf
+        score = float(self.logits(self.join([question], [text]))[0]) if text.strip() else -math.inf
         unsafe, unsure = score >= self.cuts.unsafe[code], score >= self.cuts.unsure[code]
         return Verdict(
             "unsafe" if unsafe else "controversial" if unsure else "safe",
@@ -266,4 +282,4 @@ def join(questions: Array, replies: Array) -> Array:
 @cache
 def _default_reply_guard() -> ReplyGuard:
     stored = weights("reply_guard")
-    return ReplyGuard(Head.of(stored), unpack_cuts(stored))
+    return ReplyGuard(Head.of(stored), Net.of(stored), unpack_cuts(stored))

@@ -60,6 +60,62 @@ class Head:
 
 
 @dataclass(frozen=True)
+class Net:
+    """A network of one hidden layer of rectified units over unit rows scaled by `SCALE`.
+
+    Attributes:
+        w0: [d, h].
+        b0: [h].
+        w1: [h].
+        b1: the output's bias.
+    """
+
+    w0: Array
+    b0: Array
+    w1: Array
+    b1: float
+
+    # Unit rows of 512 numbers are small: scaled up, they reach a network's usual range.
+    SCALE = 8.0
+
+    def logits(self, x: Array) -> Array:
+        """[n] log-odds of being harmful, for unit rows [n, d], held to +-14."""
+        hidden = np.maximum((x * np.float32(self.SCALE)) @ self.w0 + self.b0, 0)
+        return np.asarray(np.clip(hidden @ self.w1 + np.float32(self.b1), -14, 14), np.float32)
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """What `of` reads back; the first layer as float16."""
+        return {
+            "net_w0": self.w0.astype(np.float16),
+            "net_b0": self.b0.astype(np.float32),
+            "net_w1": self.w1.astype(np.float32),
+            "net_b1": np.array(self.b1),
+        }
+
+    @classmethod
+    def of(cls, stored: dict[str, npt.NDArray[Any]]) -> Net:
+        """Read the arrays that `arrays` gave."""
+        return cls(
+            stored["net_w0"].astype(np.float32), stored["net_b0"], stored["net_w1"], float(stored["net_b1"])
+        )
+
+
+@dataclass(frozen=True)
+class Residual:
+    """What a repair adds to a head's logits: a small kernel head and a linear one.
+
+    delta(x) = kernel.logits(x) + linear . x
+    """
+
+    kernel: Head
+    linear: Array
+
+    def logits(self, x: Array) -> Array:
+        """[n] log-odds to add, for unit rows [n, d]."""
+        return np.asarray(self.kernel.logits(x) + x @ self.linear, np.float32)
+
+
+@dataclass(frozen=True)
 class Cuts:
     """Where a score becomes a verdict, per language.
 

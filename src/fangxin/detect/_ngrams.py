@@ -26,7 +26,7 @@ _STOP = frozenset(
 )
 _STOP_HAN = frozenset("的了是在我你他她它们这那有和与就都而及或一个不会能可以什么怎么如何吗呢请")
 # What a refusal says, wherever it stands; the learned n-grams weigh it against the rest.
-_REFUSAL = re.compile(
+REFUSAL = re.compile(
     r"\b(?:sorry|apologi[sz]e|unfortunately)\b|\b(?:can't|cannot|can not|won't|will not|unable to|"
     r"not able to|refuse to|decline to|not comfortable|must decline)\b|"
     r"\bas an? (?:ai|language model|responsible)|"
@@ -154,7 +154,7 @@ def dense(question: str, reply: str, usual: CharacterModel) -> list[float]:
     bigrams = set(pairwise(asked))
     data = reply.encode()
     zipped = len(zlib.compress(data)) / max(len(data), 1)
-    refusal = _REFUSAL.search(reply)
+    refusal = REFUSAL.search(reply)
     third = max(len(reply) // 4, 12)
     worst = min(
         (usual.score(reply[i : i + third]) for i in range(0, max(len(reply) - third, 1), third)), default=-9
@@ -173,7 +173,7 @@ def dense(question: str, reply: str, usual: CharacterModel) -> list[float]:
         worst / 3 + 3,
         len(content & said) / max(len(content), 1) * 2,
         sum(pair in bigrams for pair in pairs) / max(len(pairs), 1) * 3,
-        math.log1p(len(_REFUSAL.findall(reply))),
+        math.log1p(len(REFUSAL.findall(reply))),
         1.0 if refusal and refusal.start() < 60 else 0.0,
         math.log1p(len(_WARNING.findall(reply))),
         math.log1p(len(_STEP.findall(reply))),

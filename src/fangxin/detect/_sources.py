@@ -61,7 +61,11 @@ class Sources:
         if not path.is_file():
             return []
         with gzip.open(path, "rt", encoding="utf-8") as lines:
-            return [json.loads(line) for line in lines]
+            rows = [json.loads(line) for line in lines]
+        for row in rows:
+            if row.get("prompt", "") is None:
+                row["prompt"] = ""  # some replies came without their question
+        return rows
 
     @cached_property
     def answered(self) -> frozenset[int]:

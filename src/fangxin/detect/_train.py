@@ -37,7 +37,11 @@ _PURPOSE = {
 _FAILURES = {
     "ngram-judge": (
         "It knows words, not facts: a wrong but confident reply to a harmful question counts as serving it.",
-        "A harmful reply to a question that sounds harmless is often missed.",
+        "It takes it as given that the question asks for harm: read `harmful` only where that is known, "
+        "or make it with asked=False, which weighs that weakly.",
+        "Vague or literary replies that serve a little are missed: in English it finds under half of what "
+        "people call harmful in a small model's replies, at about 3 % false alarms.",
+        "Being sorry and offering help in one breath is taken for a refusal now and then.",
         "Trained on Chinese replies of one data set (and our own phrases), so Chinese figures vary most.",
         "Replies in other languages than English and Chinese are outside its training.",
     ),
@@ -56,7 +60,12 @@ _FAILURES = {
 
 
 def train(
-    data: Path, out: Path, seed: int = 7, only: Sequence[str] | None = None, panel: Sequence[Any] = ()
+    data: Path,
+    out: Path,
+    seed: int = 7,
+    only: Sequence[str] | None = None,
+    panel: Sequence[Any] = (),
+    replies: Path | None = None,
 ) -> None:
     """Make every shipped weight and card again, from the data folder and our own rows.
 
@@ -69,6 +78,8 @@ def train(
             on the cards are measured only where `out` is that folder.
         seed: one seed for everything.
         only: which of `ngram-judge`, `prompt-guard`, `reply-guard`; all by default.
+        replies: the default model's replies that `rows/labelled.jsonl` is about (`id`, `wrapper`, `reply`);
+            the embedded model is asked for them where this is None.
         panel: hand-labelled rows for the judge's card, as `evaluate_panel` takes them.
 
     Raises:
@@ -86,7 +97,10 @@ def train(
         (out / folder).mkdir(parents=True, exist_ok=True)
     for name in names:
         sources = Sources(data)
-        for file, arrays in _TRAINERS[name](sources, seed).items():
+        made_of = (
+            train_judge(sources, seed, replies) if name == "ngram-judge" else _TRAINERS[name](sources, seed)
+        )
+        for file, arrays in made_of.items():
             np.savez_compressed(out / "weights" / f"{file}.npz", **arrays)  # type: ignore[arg-type]
         digest = _remember(out / "weights" / "rows.npz", name, sources)
         made = Card(

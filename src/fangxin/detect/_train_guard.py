@@ -3,15 +3,14 @@ from __future__ import annotations
 import random
 import sys
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fangxin.detect._encoder import encoder
-from fangxin.detect._guard import PromptGuard, ReplyGuard, join, pack_cuts
-from fangxin.detect._head import Array, Cuts, Head
+from fangxin.detect._guard import PromptGuard, ReplyGuard, pack_cuts
+from fangxin.detect._head import Array, Cuts, Head, Net
 from fangxin.detect._sources import Exchange, Rows, Sources, capped, cut, own, payloads
 from fangxin.detect._text import identity, language
 from fangxin.detect._views import clean
@@ -45,6 +44,28 @@ def fit_head(
     model = LogisticRegression(C=inverse_penalty, max_iter=400, tol=1e-3)
     model.fit(empty.features(x), y, sample_weight=weight)
     return Head(landmarks, model.coef_[0].astype(np.float32), float(model.intercept_[0]), gamma)
+
+
+def fit_net(
+    x: Array,
+    y: npt.NDArray[np.bool_],
+    weight: npt.NDArray[np.float64],
+    numbers: np.random.Generator,
+    seed: int,
+) -> Net:
+    """A network of 256 units, by scikit-learn, on 30,000 rows drawn by weight."""
+    import warnings
+
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier
+
+    drawn = numbers.choice(len(x), 30000, p=weight / weight.sum())
+    net = MLPClassifier((256,), alpha=3e-2, max_iter=10, learning_rate_init=2e-3, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a fixed number of passes is meant
+        net.fit(x[drawn] * Net.SCALE, y[drawn])
+    (w0, w1), (b0, b1) = net.coefs_, net.intercepts_
+    return Net(w0.astype(np.float32), b0.astype(np.float32), w1[:, 0].astype(np.float32), float(b1[0]))
 
 
 def _weights(rows: Rows, power: float = 0.5) -> npt.NDArray[np.float64]:
@@ -115,8 +136,8 @@ def train_prompt_guard(sources: Sources, seed: int) -> dict[str, dict[str, npt.N
     weight = _weights(fit)
     contrast = np.array([row["source"] == "fangxin_lookalikes" for row in fit])
     landmarks = np.concatenate([x[contrast], x[~contrast][numbers.permutation((~contrast).sum())[:1500]]])
-    head = fit_head(x, y, weight, landmarks, 2.0, 1.0)
-    guard = PromptGuard(head, _even(0.0), (0.0, 0.0))
+    head = fit_head(x, y, weight, landmarks, 2.0, 10.0)
+    guard = PromptGuard(head, fit_net(x, y, weight, numbers, seed), _even(0.0), (0.0, 0.0))
 
     say("prompt guard: parts of harmless texts that look worst")
     hard = [row for row in fit if row["label"] == "benign" and len(row["text"]) > 60]
@@ -124,14 +145,15 @@ def train_prompt_guard(sources: Sources, seed: int) -> dict[str, dict[str, npt.N
     mined = []
     for row, (readings, parts) in zip(hard, guard.read([row["text"] for row in hard]), strict=True):
         if len(readings) > 1:
-            for i in np.argsort(-head.logits(parts[1:]))[:2]:
+            for i in np.argsort(-guard.logits(parts[1:]))[:2]:
                 mined.append((row, parts[1 + int(i)]))
     x = np.concatenate([x, np.array([part for _, part in mined], np.float32)])
     y = np.concatenate([y, np.zeros(len(mined), bool)])
     weight = np.concatenate([weight, np.full(len(mined), 0.25 * weight.mean())])
-    head = fit_head(x, y, weight, landmarks, 2.0, 1.0)
+    head = fit_head(x, y, weight, landmarks, 2.0, 10.0)
+    net = fit_net(x, y, weight, numbers, seed)
 
-    guard = PromptGuard(head, _even(0.0), (0.0, 0.0))
+    guard = PromptGuard(head, net, _even(0.0), (0.0, 0.0))
     say("prompt guard: handicap and cuts")
     scored = [
         (row, readings[1])
@@ -143,7 +165,7 @@ def train_prompt_guard(sources: Sources, seed: int) -> dict[str, dict[str, npt.N
     logits = [guard.logits(parts) for _, parts in scored]
     for first in (0.0, 0.5, 1.0, 1.5, 2.0, 3.0):
         for more in (0.0, 0.2, 0.4, 0.7, 1.0):
-            trial = PromptGuard(head, _even(0.0), (first, more))
+            trial = PromptGuard(head, net, _even(0.0), (first, more))
             pooled = np.array([trial.pool(found, len(found))[0] for found in logits])
             recall, cuts = _at_rate(pooled, [row for row, _ in scored])
             if best is None or recall > best[0]:
@@ -151,15 +173,7 @@ def train_prompt_guard(sources: Sources, seed: int) -> dict[str, dict[str, npt.N
     assert best is not None
     _, handicap, cuts = best
     say(f"prompt guard: held-out recall {best[0]:.3f}, handicap {handicap}, cuts {cuts.unsafe}")
-    final = PromptGuard(head, cuts, handicap)
-    stored = {
-        **final.head.arrays(),
-        **pack_cuts(cuts),
-        "handicap": np.array(handicap),
-        "format": np.array(1),
-        "kind": np.array("prompt"),
-        "name": np.array("prompt-guard"),
-    }
+    stored = PromptGuard(head, net, cuts, handicap).arrays()
     return {"prompt_guard": stored, "anchors": _anchors(fit, x, numbers)}
 
 
@@ -245,7 +259,9 @@ def train_reply_guard(sources: Sources, seed: int) -> dict[str, dict[str, npt.ND
     weight *= len(rows) / weight.sum()
     landmarks = x[numbers.permutation(np.flatnonzero(~rest))[:768]]
     head = fit_head(x[~rest], y[~rest], weight[~rest], landmarks, 2.0, 3.0)
-    scores = head.logits(x)
+    net = fit_net(x[~rest], y[~rest], weight[~rest], numbers, seed)
+    guard = ReplyGuard(head, net, _even(0.0))
+    scores = guard.logits(x)
     cuts: dict[str, float] = {}
     softer: dict[str, float] = {}
     for of in _LANGUAGES:
@@ -253,7 +269,4 @@ def train_reply_guard(sources: Sources, seed: int) -> dict[str, dict[str, npt.ND
         cuts[of], softer[of] = (float(np.quantile(harmless, 1 - r)) for r in (0.05, 0.10))
         caught = np.mean(scores[rest & y & (code == of)] >= cuts[of])
         say(f"reply guard: {of} held-out recall {caught:.3f} at 5 % false positives")
-    return {"reply_guard": {**head.arrays(), **pack_cuts(Cuts(cuts, softer))}}
-
-
-__all__: Sequence[str] = ["fit_head", "held_out", "join", "train_prompt_guard", "train_reply_guard"]
+    return {"reply_guard": {**head.arrays(), **net.arrays(), **pack_cuts(Cuts(cuts, softer))}}
