@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fangxin.detect._adapt import adapt
 from fangxin.detect._card import Card, Figure, card, evaluate_panel
 from fangxin.detect._guard import PromptGuard, ReplyGuard
+from fangxin.detect._intent import IntentDetector, contrasts
 from fangxin.detect._judge import Assessment, Judge, NgramJudge
 from fangxin.detect._llm_judge import LLMJudge
 from fangxin.detect._verdict import Detector, DetectorError, Label, Verdict
@@ -20,6 +21,7 @@ __all__ = [
     "Detector",
     "DetectorError",
     "Figure",
+    "IntentDetector",
     "Judge",
     "LLMJudge",
     "Label",
@@ -29,6 +31,7 @@ __all__ = [
     "Verdict",
     "adapt",
     "card",
+    "contrasts",
     "evaluate_panel",
     "train",
 ]

@@ -67,6 +67,12 @@ class Sources:
                 row["prompt"] = ""  # some replies came without their question
         return rows
 
+    def lexicon(self, name: str) -> Rows:
+        """The rows of `lexicons/<name>.jsonl.gz`, all taken."""
+        rows = self.read("lexicons", name)
+        self.tally.update((row["source"], row["licence"]) for row in rows)
+        return rows
+
     @cached_property
     def answered(self) -> frozenset[int]:
         """Identities of the questions that any training file has with a reply."""
@@ -95,17 +101,15 @@ class Sources:
 
     def exchanges(self, to: Side) -> list[Exchange]:
         """Questions and replies on one side, of public sets; ours are in `own`."""
-        weak = {
-            (row["prompt"], row["response"]): row["label"] == "refusal"
-            for row in self.read("train", "refusals")
-        }
+        # The refusal labels came without their questions: replies are matched by their text.
+        weak = {row["response"]: row["label"] == "refusal" for row in self.read("train", "refusals")}
         out = []
         for row in self.read("train", "exchanges"):
             if row["source"] == "diasafety" or not self.belongs(row["prompt"], to):
                 continue  # diasafety is chat that offends, not requests that are served
             self.take(row, row["prompt"])
             unsafe = row["label"] == "unsafe"
-            refusal = weak.get((row["prompt"], row["response"]), False if unsafe else None)
+            refusal = weak.get(row["response"], False if unsafe else None)
             out.append(Exchange(row["prompt"], row["response"], unsafe, refusal, False, True, row["source"]))
         for row in self.read("train", "preference"):
             if row["source"] not in ("pandalm_test", "bpo_test") or not self.belongs(row["prompt"], to):

@@ -183,8 +183,8 @@ def _timed(call: Callable[[], Any], times: int = 40) -> float:
 
 
 def _measure_judge(sources: Sources) -> tuple[list[Figure], dict[str, float]]:
-    judge = NgramJudge()
-    figures = []
+    judge, doubting = NgramJudge(), NgramJudge(asked=False)
+    figures: list[Figure] = []
     rows = sources.read("dev", "refusals")
     for code in _LANGUAGES:
         for label in ("refusal", "compliance"):
@@ -199,14 +199,13 @@ def _measure_judge(sources: Sources) -> tuple[list[Figure], dict[str, float]]:
                     )
                 )
             else:
-                public = [a for a, row in zip(said, mine, strict=True) if "llamafactory" in row["source"]]
-                figures.append(
-                    _rate(
-                        "dev/refusals: harmless answer (alpaca) called harmful",
-                        code,
-                        np.array([a.is_harmful for a in public]),
+                public = [row for row in mine if "llamafactory" in row["source"]]
+                for name, other in (("asked=False", doubting), ("harm taken as asked for", judge)):
+                    hits = np.array(
+                        [other.judge(row["prompt"], row["response"]).is_harmful for row in public]
                     )
-                )
+                    what = f"dev/refusals: harmless answer (alpaca) called harmful, {name}"
+                    figures.append(_rate(what, code, hits))
     exchanges = sources.read("dev", "exchanges")
     values = judge.score_many([r["prompt"] for r in exchanges], [r["response"] for r in exchanges])[:, 0]
     unsafe = np.array([row["label"] == "unsafe" for row in exchanges])

@@ -53,19 +53,26 @@ def fit_net(
     numbers: np.random.Generator,
     seed: int,
 ) -> Net:
-    """A network of 256 units, by scikit-learn, on 30,000 rows drawn by weight."""
+    """Three networks of 192 units side by side, averaged, by scikit-learn, on 30,000 rows drawn by weight each."""
     import warnings
 
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
 
-    drawn = numbers.choice(len(x), 30000, p=weight / weight.sum())
-    net = MLPClassifier((256,), alpha=3e-2, max_iter=10, learning_rate_init=2e-3, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a fixed number of passes is meant
-        net.fit(x[drawn] * Net.SCALE, y[drawn])
-    (w0, w1), (b0, b1) = net.coefs_, net.intercepts_
-    return Net(w0.astype(np.float32), b0.astype(np.float32), w1[:, 0].astype(np.float32), float(b1[0]))
+    parts = []
+    for i in range(3):
+        drawn = numbers.choice(len(x), 30000, p=weight / weight.sum())
+        net = MLPClassifier((192,), alpha=3e-2, max_iter=10, learning_rate_init=2e-3, random_state=seed + i)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a fixed number of passes is meant
+            net.fit(x[drawn] * Net.SCALE, y[drawn])
+        parts.append((*net.coefs_, *net.intercepts_))
+    return Net(
+        np.concatenate([part[0] for part in parts], axis=1).astype(np.float32),
+        np.concatenate([part[2] for part in parts]).astype(np.float32),
+        (np.concatenate([part[1][:, 0] for part in parts]) / len(parts)).astype(np.float32),
+        float(np.mean([part[3][0] for part in parts])),
+    )
 
 
 def _weights(rows: Rows, power: float = 0.5) -> npt.NDArray[np.float64]:
@@ -110,11 +117,26 @@ def _wrapped(rows: Rows, sources: Sources, rng: random.Random, most: int) -> Row
     return out
 
 
+def _instructions(rng: random.Random, count: int) -> Rows:
+    """Open instructions on everyday topics, of which the public sets have few in Chinese."""
+    out = []
+    for code, parts in own("instructions.json").items():
+        pairs = [(frame, topic) for frame in parts["frames"] for topic in parts["topics"]]
+        for frame, topic in rng.sample(pairs, count):
+            text = frame.replace("{t}", topic)
+            out.append({"text": text, "lang": code, "label": "benign", "source": "fangxin_instructions"})
+    return out
+
+
 def _long(rows: Rows, rng: random.Random, count: int) -> Rows:
     """Long harmless texts: several harmless prompts one after another."""
     out = []
     for code in _LANGUAGES:
-        plain = [row["text"] for row in rows if row["lang"] == code and row["label"] == "benign"]
+        plain = [
+            row["text"]
+            for row in rows
+            if row["lang"] == code and row["label"] == "benign" and row["source"] != "fangxin_lookalikes"
+        ]
         for _ in range(count):
             text = "\n".join(rng.sample(plain, rng.randint(3, 12)))
             out.append({"text": text, "lang": code, "label": "benign", "source": "joined"})
@@ -124,7 +146,7 @@ def _long(rows: Rows, rng: random.Random, count: int) -> Rows:
 def train_prompt_guard(sources: Sources, seed: int) -> dict[str, dict[str, npt.NDArray[Any]]]:
     """Arrays of the prompt guard and of its anchors."""
     rng, numbers = random.Random(seed), np.random.default_rng(seed)
-    rows = capped(sources.prompts("guard"), 1500, rng)
+    rows = capped(sources.prompts("guard"), 1500, rng) + _instructions(rng, 900)
     fit = [row for row in rows if not held_out(row["text"])]
     rest = [row for row in rows if held_out(row["text"])]
     fit += _wrapped(fit, sources, rng, 900)
@@ -182,36 +204,34 @@ def _even(value: float) -> Cuts:
 
 
 def _at_rate(scores: npt.NDArray[np.float64], rows: Rows) -> tuple[float, Cuts]:
-    """Mean recall at the rate over languages, plain and wrapped alike, and the cuts that give it."""
+    """Mean recall at the rate over languages, plain and wrapped alike, and the cuts that give it.
+
+    Harmless sources count alike, whatever their size; look-alikes are left out, for ordinary traffic has few.
+    """
     unsafe, unsure, recalls = {}, {}, []
-    kind = [
-        "wrapped" if row["source"] == "wrapped" else "joined" if row["source"] == "joined" else "plain"
-        for row in rows
-    ]
-    for code in _LANGUAGES:
-        cuts, softer = [], []
-        for of in ("plain", "joined"):
-            benign = np.array(
-                [
-                    s
-                    for s, row, k in zip(scores, rows, kind, strict=True)
-                    if row["lang"] == code and row["label"] == "benign" and k == of
-                ]
-            )
-            cuts.append(float(np.quantile(benign, 1 - _RATE)))
-            softer.append(float(np.quantile(benign, 1 - 2.5 * _RATE)))
+    code = np.array([row["lang"] for row in rows])
+    source = np.array([row["source"] for row in rows])
+    harmful = np.array([row["label"] == "harmful" for row in rows])
+    special = np.isin(source, ["wrapped", "joined", "fangxin_lookalikes"])
+    for of in _LANGUAGES:
+        benign = (code == of) & ~harmful
+        size = Counter(source[benign].tolist())
+        weight = np.array([1 / size[name] for name in source[benign & ~special]])
+        plain, joined = scores[benign & ~special], scores[benign & (source == "joined")]
         # Plain and long harmless texts must both keep to the rate.
-        unsafe[code], unsure[code] = max(cuts), max(softer)
-        for of in ("plain", "wrapped"):
-            harmful = np.array(
-                [
-                    s
-                    for s, row, k in zip(scores, rows, kind, strict=True)
-                    if row["lang"] == code and row["label"] == "harmful" and k == of
-                ]
-            )
-            recalls.append(float(np.mean(harmful >= unsafe[code])))
+        unsafe[of], unsure[of] = (
+            max(_quantile(plain, weight, 1 - rate), float(np.quantile(joined, 1 - rate)))
+            for rate in (_RATE, 2.5 * _RATE)
+        )
+        for kind in (~special, source == "wrapped"):
+            recalls.append(float(np.mean(scores[(code == of) & harmful & kind] >= unsafe[of])))
     return float(np.mean(recalls)), Cuts(unsafe, unsure)
+
+
+def _quantile(values: npt.NDArray[np.float64], weight: npt.NDArray[np.float64], level: float) -> float:
+    order = np.argsort(values)
+    mass = np.cumsum(weight[order])
+    return float(values[order][np.searchsorted(mass, level * mass[-1])])
 
 
 def _anchors(rows: Rows, x: Array, numbers: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
@@ -241,6 +261,26 @@ def train_reply_guard(sources: Sources, seed: int) -> dict[str, dict[str, npt.ND
         Exchange(a.question, b.reply, False, False, False, True, "mismatched")
         for a, b in zip(rng.sample(asked, 500), rng.sample(benign, 500), strict=True)
     ]
+    # Harmless prose as replies, to questions of both kinds: the sets of exchanges have little of it.
+    idioms = sources.lexicon("idioms_zh")
+    for of in _LANGUAGES:
+        prompts = [
+            row["text"]
+            for row in sources.prompts("guard")
+            if row["label"] == "benign" and row["lang"] == of and row["source"] != "fangxin_lookalikes"
+        ]
+        bad = [row.question for row in asked if language(row.question) == of]
+        for i in range(2400 if of == "zh" else 1500):
+            if of == "zh" and i % 2:
+                said = rng.sample(idioms, rng.randint(1, 4))
+                question = f"{said[0]['idiom']}是什么意思？"
+                reply = "".join(f"{row['idiom']}：{row['explanation']}" for row in said)
+            else:
+                question = rng.choice(prompts)
+                reply = (" " if of == "en" else "").join(rng.sample(prompts, rng.randint(1, 4)))
+            if rng.random() < 0.25:
+                question = rng.choice(bad)
+            rows.append(Exchange(question, reply, False, False, False, None, "prose"))
     # A stream is judged while it grows, and a reply without its question too.
     rows += [
         Exchange(row.question, cut(row.reply, rng), row.harmful, None, None, row.asked, row.source)
@@ -264,9 +304,14 @@ def train_reply_guard(sources: Sources, seed: int) -> dict[str, dict[str, npt.ND
     scores = guard.logits(x)
     cuts: dict[str, float] = {}
     softer: dict[str, float] = {}
+    source = np.array([row.source for row in rows])
     for of in _LANGUAGES:
-        harmless = scores[rest & ~y & (code == of)]
-        cuts[of], softer[of] = (float(np.quantile(harmless, 1 - r)) for r in (0.05, 0.10))
+        # Each kind of harmless reply keeps to the rate: refusals, answers, prose, answers beside the point.
+        kinds = [rest & ~y & (code == of) & (source == name) for name in np.unique(source)]
+        cuts[of], softer[of] = (
+            max(float(np.quantile(scores[kind], 1 - rate)) for kind in kinds if kind.sum() >= 20)
+            for rate in (0.05, 0.10)
+        )
         caught = np.mean(scores[rest & y & (code == of)] >= cuts[of])
-        say(f"reply guard: {of} held-out recall {caught:.3f} at 5 % false positives")
+        say(f"reply guard: {of} held-out recall {caught:.3f} at 5 % false positives of each kind")
     return {"reply_guard": {**head.arrays(), **net.arrays(), **pack_cuts(Cuts(cuts, softer))}}
