@@ -18,7 +18,7 @@ from typer.exceptions import TyperException
 
 from fangxin.agent import Bundle, ModelSpec
 from fangxin.cli import app
-from fangxin.cli._loop import plan_of, settings_of
+from fangxin.cli._settings import plan_of, settings_of
 from fangxin.defend import Shield
 from fangxin.dialogue import Dialogue, DialoguePrompt
 from fangxin.models import Sampling, TemplateModel

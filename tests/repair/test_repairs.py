@@ -49,7 +49,7 @@ def findings() -> Findings:
 
 @pytest.fixture(scope="module")
 def made(findings: Findings) -> list[Candidate]:
-    return candidates(findings, Shield.default())
+    return list(candidates(findings, Shield.default()))
 
 
 NOTHING = Findings((), (), {}, {}, {}, 1)

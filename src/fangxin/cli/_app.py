@@ -5,7 +5,7 @@ import sys
 import typer
 
 from fangxin.cli import _chat, _check, _detect, _doctor, _harden, _label, _serve, _verify
-from fangxin.cli._terminal import failing
+from fangxin.cli._terminal import failing, leave
 from fangxin.cli._threads import one_blas_thread
 
 app = typer.Typer(
@@ -40,4 +40,4 @@ def main() -> None:
     one_blas_thread()
     as_json = "--json" in sys.argv
     with failing(as_json):
-        app()
+        sys.exit(leave(app))

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from fangxin.cli._terminal import BAD_NEWS, emit, run, say
+from fangxin.cli._terminal import BAD_NEWS, emit, plain, run, say
 
 
 def check(
     bundle: Annotated[Path, typer.Argument(help="The folder of a bundle.")],
-    concurrency: Annotated[int | None, typer.Option(help="Asks in flight.")] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="Asks in flight.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
@@ -32,7 +32,7 @@ def check(
         for row in outcome["weaknesses"]:
             mark = "[red]✗ has come back[/red]" if row["came_back"] else "[green]✓[/green]"
             rate = f"{row['successes']}/{row['n']}, at least {row['low']:.1%}"
-            say(f"{mark} {row['id']}: {rate} (tolerance {outcome['tolerance']:.0%})")
-        say(f"{outcome['status']}: {outcome['sentence']}")
+            say(f"{mark} {plain(row['id'])}: {rate} (tolerance {outcome['tolerance']:.0%})")
+        say(plain(f"{outcome['status']}: {outcome['sentence']}"))
     if outcome["status"] == "came_back":
         raise typer.Exit(BAD_NEWS)

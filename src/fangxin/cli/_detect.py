@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fangxin.cli._terminal import InputError, emit, say
+from fangxin.cli._terminal import InputError, emit, plain, say
 
 app = typer.Typer(help="Train detectors and read their cards.", no_args_is_help=True)
 
@@ -40,7 +40,7 @@ def train(
     if as_json:
         emit({"status": "trained", "out": str(where)})
     else:
-        say(f"Weights and cards are in {where}.")
+        say(f"Weights and cards are in {plain(where)}.")
 
 
 @app.command("cards")

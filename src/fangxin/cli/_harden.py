@@ -30,13 +30,15 @@ def harden(
     budget: Annotated[int | None, typer.Option(help="The most asks, all arms together.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of every random choice.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="The longest reply.")] = None,
-    concurrency: Annotated[int | None, typer.Option(help="Asks in flight; the engine's slots.")] = None,
-    timeout: Annotated[float | None, typer.Option(help="Seconds that one ask may take.")] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Asks in flight; the engine's slots.")
+    ] = None,
+    timeout: Annotated[float | None, typer.Option(min=0.01, help="Seconds that one ask may take.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="The run's folder; one that was killed goes on there.")
     ] = None,
-    price_in: Annotated[float, typer.Option(help="Price of a million tokens read.")] = 0.0,
-    price_out: Annotated[float, typer.Option(help="Price of a million tokens written.")] = 0.0,
+    price_in: Annotated[float, typer.Option(min=0, help="Price of a million tokens read.")] = 0.0,
+    price_out: Annotated[float, typer.Option(min=0, help="Price of a million tokens written.")] = 0.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be spent; ask nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
     as_json: Json = False,
@@ -46,7 +48,8 @@ def harden(
     Exit code: 0 proved, or no weakness found; 1 not proved or inconclusive; 2 bad input; 3 failed.
     """
     from fangxin.agent import ModelSpec
-    from fangxin.cli import _loop
+    from fangxin.cli import _loop, _settings
+    from fangxin.cli._judging import JudgeSpec
     from fangxin.dialogue import DialoguePrompt
     from fangxin.models import Patience
 
@@ -57,19 +60,21 @@ def harden(
         "seed": seed,
         "max_tokens": max_tokens,
     }
-    settings = _loop.settings_of(config, {key: value for key, value in wishes.items() if value is not None})
+    settings = _settings.settings_of(
+        config, {key: value for key, value in wishes.items() if value is not None}
+    )
     spec = ModelSpec(model, model_name, key_env, str(key_file) if key_file else None, concurrency)
     said = DialoguePrompt.load(prompt) if prompt else DialoguePrompt()
     if dry_run:
-        estimate = _loop.dry_run(settings, said, price_in, price_out)
-        emit(estimate) if as_json else say(_loop.shown(estimate))
+        estimate = _settings.dry_run(settings, said, price_in, price_out)
+        emit(estimate) if as_json else say(_settings.shown(estimate))
         return
     result: dict[str, Any] = run(
         _loop.loop(
             settings=settings,
             spec=spec,
             prompt=said,
-            judge=_loop.JudgeSpec(judge, judge_name, judge_key_env, judge_panel),
+            judge=JudgeSpec(judge, judge_name, judge_key_env, judge_panel),
             patience=Patience(timeout=timeout) if timeout else None,
             out=out,
             quiet=quiet,

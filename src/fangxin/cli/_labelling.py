@@ -10,18 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from fangxin.agent import Agent
-from fangxin.cli._loop import plan_of, settings_from
+from fangxin.agent import Agent, Bundle
+from fangxin.cli._conclude import conclude, tidy
+from fangxin.cli._judging import errors_from
+from fangxin.cli._settings import plan_of, settings_from
 from fangxin.cli._terminal import InputError, say
 from fangxin.defend import Shield
 from fangxin.detect import Assessment
 from fangxin.dialogue import Dialogue, DialoguePrompt, Language, printable
-from fangxin.ledger import SigningKey, checkpoint, lock
+from fangxin.ledger import lock
 from fangxin.models import ModelError, Reply, Sampling
 from fangxin.probe import Trial
 from fangxin.proof import JudgeError
 from fangxin.repair import Errors, JudgeErrors, Outcome, Run, compose, harden, prove
-from fangxin.report import publish
+from fangxin.report import verify_folder
 
 _ENOUGH = 5  # labelled failures and passes, each, before a judge's error is counted on labels alone
 
@@ -30,8 +32,10 @@ def label_run(folder: Path, labels: Path | None, who: str) -> dict[str, Any]:
     """Take labels for a run's sample, from a file or a person, and prove again with them.
 
     Raises:
-        InputError: the folder holds no finished run with a proof, or the file can't be used.
+        InputError: the folder holds no finished run with a proof, it was changed since it was signed, or
+            the labels can't be used.
     """
+    folder = folder.parent / folder.readlink() if folder.is_symlink() else folder
     try:
         header = json.loads((folder / "run.json").read_text("utf-8"))
         result = json.loads((folder / "result.json").read_text("utf-8"))
@@ -39,22 +43,32 @@ def label_run(folder: Path, labels: Path | None, who: str) -> dict[str, Any]:
         raise InputError(
             f"{folder} holds no finished run: give the folder of one, such as runs/latest."
         ) from None
-    sample = result.get("label", {}).get("sample", [])
-    if not sample:
-        raise InputError("This run came to no proof, so there is nothing to label.")
     with lock(folder):
-        outcome, run = asyncio.run(_again(folder, header, result))
+        problems = verify_folder(folder)[0]
+        if problems:  # labelling signs the run again, and shall not bless what somebody changed
+            raise InputError(
+                f"{folder} is not as it was signed ({problems[0]}): run `fangxin verify` on it; give the "
+                "harden command again where a labelling was cut off."
+            )
+        sample = result["label"]["sample"]
+        if not sample:
+            raise InputError("This run came to no proof, so there is nothing to label.")
         try:
-            trials = {trial.key: trial for trial in run.trials}
-            kept = {entry.key: entry.content or {} for entry in run.ledger.entries("label")}
-            todo = [trials[key] for key in sample if key in trials and key not in kept]
-            answers = _from_file(labels, trials) if labels else _from_person(todo, len(sample))
-            for key, truth in answers:
-                run.record([("label", key, {"outcome": truth, "who": who})])
-                kept[key] = {"outcome": truth}
-            return _write_down(folder, run, outcome, result, kept)
+            outcome, run = asyncio.run(_again(folder, header, result))
+            try:
+                trials = {trial.key: trial for trial in run.trials if trial.key in set(sample)}
+                kept = {entry.key: entry.content or {} for entry in run.ledger.entries("label")}
+                todo = [trials[key] for key in sample if key not in kept]
+                answers = _from_file(labels, trials) if labels else _from_person(todo, len(sample))
+                for key, truth in answers:
+                    if kept.get(key, {}).get("outcome") is not truth:
+                        run.ledger.append("label", key, {"outcome": truth, "who": who})
+                        kept[key] = {"outcome": truth, "who": who}
+                return _write_down(folder, run, outcome, result, kept)
+            finally:
+                run.close()
         finally:
-            run.close()
+            tidy(folder)
 
 
 class _Answered:
@@ -86,32 +100,41 @@ async def _again(folder: Path, header: Mapping[str, Any], result: Mapping[str, A
     nobody = _Answered()
     run = Run(folder, nobody, Sampling(max_tokens=plan.settings.max_tokens), {})
     prompt = DialoguePrompt.of(result["agent"]["prompt"])
-    errors = _known_errors(result)
+    errors = errors_from(_errors_before(result))
     outcome = await harden(run, Agent(nobody, prompt), plan, errors, Shield.default())
     return outcome, run
 
 
-def _known_errors(result: Mapping[str, Any]) -> Errors:
+def _errors_before(result: Mapping[str, Any]) -> Mapping[str, Any]:
     """The judge's mistakes as the run knew them, before anybody labelled."""
-    before = result.get("judge_errors_before_labels", result["judge_errors"])
-    return {
-        cast(Language, language): JudgeErrors(JudgeError(**pair["harmful"]), JudgeError(**pair["refusal"]))
-        for language, pair in before.items()
-    }
+    before: Mapping[str, Any] = result.get("judge_errors_before_labels", result["judge_errors"])
+    return before
 
 
-def _from_file(path: Path, trials: Mapping[str, Trial]) -> Iterable[tuple[str, bool]]:
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+def _from_file(path: Path, trials: Mapping[str, Trial]) -> list[tuple[str, bool]]:
+    try:
+        lines = path.read_bytes().decode("utf-8").splitlines()
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8: save it as UTF-8 and try again.") from None
+    found = []
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
             trial = trials[row["key"]]
-            yield trial.key, bool(row["harmful" if trial.probe == "attack" else "refusal"])
+            truth = row["harmful" if trial.probe == "attack" else "refusal"]
         except (ValueError, KeyError, TypeError):
+            truth = None
+        if not isinstance(truth, bool):
             raise InputError(
-                f"{path}, line {number}: a row needs a trial's key, and harmful (attacks) or refusal (twins)."
-            ) from None
+                f"{path}, line {number}: a row needs the key of a trial of the sample (label.sample in "
+                "result.json), and harmful (attacks) or refusal (twins) as true or false."
+            )
+        found.append((trial.key, truth))
+    return found
 
 
 def _from_person(todo: list[Trial], total: int) -> Iterable[tuple[str, bool]]:
@@ -143,7 +166,8 @@ def _write_down(
     labels: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     assert outcome.arms is not None
-    errors = _with_labels(_known_errors(result), run.trials, labels)
+    before = _errors_before(result)
+    errors = _with_labels(errors_from(before), run.trials, labels)
     arms = {
         arm: tuple(
             replace(t, outcome=bool(labels[t.key]["outcome"]), labelled=True) if t.key in labels else t
@@ -152,29 +176,28 @@ def _write_down(
         for arm, trials in outcome.arms.items()
     }
     proof = prove(outcome.plan, outcome.languages, arms["bare"], arms["repaired"], errors)
-    again = compose(
-        replace(outcome, arms=arms, proof=proof),
-        agent=result["agent"],
-        judges=[],
-        errors=errors,
-        trials=run.trials,
-    )
-    point = checkpoint(run.ledger, SigningKey.load())
-    merged = {
-        **result,
-        **again,
+    outcome = replace(outcome, arms=arms, proof=proof)
+    verdict = compose(outcome, agent=result["agent"], judges=[], errors=errors, trials=run.trials)
+    verdict |= {
         "judges": result["judges"],
-        "judge_errors_before_labels": result.get("judge_errors_before_labels", result["judge_errors"]),
-        "cost": {**result["cost"], **again["cost"]},
-        "label": {**again["label"], "labelled": len(labels)},
-        "ledger": {
-            "id": point.ledger_id,
-            "seq": point.seq,
-            "hash": point.hash,
-            "checkpoint": point.as_dict(),
-        },
+        "judge_errors_before_labels": before,
+        "label": {**verdict["label"], "sample": result["label"]["sample"], "labelled": len(labels)},
     }
-    return publish(folder, merged, SigningKey.load())
+    bundle = Bundle.load(folder / "bundle")
+    return conclude(
+        folder,
+        outcome,
+        verdict,
+        run=run,
+        spec=bundle.model,
+        shield=bundle.shield,
+        errors=errors,
+        more={
+            "cost": {**result["cost"], **verdict["cost"]},
+            "started": result["started"],
+            "seconds": result["seconds"],
+        },
+    )
 
 
 def _with_labels(known: Errors, trials: Iterable[Trial], labels: Mapping[str, Mapping[str, Any]]) -> Errors:

@@ -2,212 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import time
-import tomllib
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from fangxin.agent import Agent, Bundle, ModelSpec
+from fangxin.agent import Agent, ModelSpec
+from fangxin.cli._conclude import conclude, register_of, tidy
+from fangxin.cli._judging import JudgeSpec, Panel, errors_of, judging
 from fangxin.cli._progress import Bars
-from fangxin.cli._terminal import InputError, say
+from fangxin.cli._settings import plan_of
+from fangxin.cli._terminal import plain, say
 from fangxin.defend import Shield
-from fangxin.detect import Card, Judge, LLMJudge, NgramJudge, card
-from fangxin.dialogue import Dialogue, DialoguePrompt, Language
-from fangxin.ledger import SigningKey, checkpoint, lock
-from fangxin.models import CachedModel, Patience, Price, Sampling, connect, describe, estimate
-from fangxin.probe import attacks, goals, tasks
-from fangxin.proof import JudgeError
-from fangxin.repair import (
-    Errors,
-    JudgeErrors,
-    Outcome,
-    Plan,
-    Register,
-    Run,
-    Settings,
-    agent_digest,
-    begin,
-    clocked,
-    compose,
-    make_plan,
-    planned_asks,
-    register_after,
-    write_json,
-)
+from fangxin.detect import card
+from fangxin.dialogue import DialoguePrompt, Language
+from fangxin.ledger import SigningKey, lock
+from fangxin.models import CachedModel, Patience, Sampling, connect, describe
+from fangxin.repair import Run, Settings, agent_digest, amend, begin, check_budget, clocked, compose
 from fangxin.repair import harden as repair_loop
-from fangxin.report import publish
-from fangxin.risks import regime as regime_of
+from fangxin.report import verify_folder
 
 RUNS = Path("runs")
-
-
-@dataclass(frozen=True)
-class JudgeSpec:
-    """Which judge, and what is known of its mistakes; the shipped one where no URL is given."""
-
-    url: str | None = None
-    model_name: str | None = None
-    key_env: str = "JUDGE_API_KEY"
-    panel: Path | None = None
-
-
-def settings_of(config: Path | None, wishes: Mapping[str, Any]) -> Settings:
-    """Settings from a TOML file and from options, which go before it.
-
-    Raises:
-        InputError: the file can't be read, or a setting is unknown or out of range.
-    """
-    data: dict[str, Any] = {}
-    if config is not None:
-        try:
-            data = tomllib.loads(config.read_bytes().decode("utf-8"))
-        except UnicodeDecodeError:
-            raise InputError(f"{config} is not UTF-8: save it as UTF-8 and try again.") from None
-        except tomllib.TOMLDecodeError as error:
-            raise InputError(f"{config} is not valid TOML: {error}.") from None
-    known = {field.name: field.default for field in fields(Settings)}
-    merged = {**data, **wishes}
-    for key, value in merged.items():
-        if key not in known:
-            raise InputError(f"unknown setting {key!r}: known are {', '.join(sorted(known))}.")
-        default = known[key]
-        if isinstance(default, tuple):
-            merged[key] = tuple(value)
-        elif isinstance(value, bool) or not isinstance(value, type(default) | int):
-            raise InputError(f"setting {key} must be like {default!r}, not {value!r}.")
-    settings = Settings(**merged)
-    for name in (
-        "tolerance",
-        "tolerance_high",
-        "over_refusal",
-        "over_refusal_margin",
-        "ability_margin",
-        "alpha",
-    ):
-        if not 0 < getattr(settings, name) < 1:
-            raise InputError(f"setting {name} must lie between 0 and 1.")
-    for language in settings.languages:
-        if language not in ("en", "zh"):
-            raise InputError(f"unknown language {language!r}: use en or zh.")
-    if settings.max_tokens < 1 or settings.budget < 1:
-        raise InputError("max_tokens and budget must be at least 1.")
-    regime_of(settings.regime)
-    return settings
-
-
-def settings_from(data: Mapping[str, Any]) -> Settings:
-    """Settings as a run or a bundle wrote them."""
-    raw: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in data.items()}
-    return Settings(**raw)
-
-
-def plan_of(settings: Settings) -> Plan:
-    """The plan that settings make of the shipped bank."""
-    chosen = [goal for language in settings.languages for goal in goals(language)]
-    questions = [task for language in settings.languages for task in tasks(language)]
-    risks = [risk.id for risk in regime_of(settings.regime).risks]
-    return make_plan(settings, chosen, questions, attacks(), risks)
-
-
-def dry_run(settings: Settings, prompt: DialoguePrompt, price_in: float, price_out: float) -> dict[str, Any]:
-    """What a run may spend at the most: asks, tokens and price, reckoned without asking anything."""
-    plan = plan_of(settings)
-    sampling = Sampling(max_tokens=settings.max_tokens)
-    price = Price(price_in, price_out)
-    stages = {}
-    for stage, asks in planned_asks(plan).items():
-        spent = estimate([Dialogue(prompt, ask.turns) for ask in asks], sampling, price=price)
-        stages[stage] = asdict(spent)
-    total = {key: sum(stage[key] or 0 for stage in stages.values()) for key in next(iter(stages.values()))}
-    return {"dry_run": True, "at_most": total, "stages": stages, "plan": plan.as_dict()}
-
-
-def shown(spending: Mapping[str, Any]) -> str:
-    """A dry run for people."""
-    lines = ["At the most (an estimate; blocked and equal asks cost nothing):"]
-    for name, stage in (*spending["stages"].items(), ("together", spending["at_most"])):
-        lines.append(f"  {name:<9} " + ", ".join(f"{value:,} {key}" for key, value in stage.items() if value))
-    return "\n".join(lines)
 
 
 def reader_language() -> Language:
     """The language of the person at the terminal."""
     return "zh" if os.environ.get("LC_ALL", os.environ.get("LANG", "")).lower().startswith("zh") else "en"
-
-
-@asynccontextmanager
-async def _judge(spec: JudgeSpec, patience: Patience | None) -> AsyncIterator[tuple[Judge, Card | None]]:
-    if spec.url is None:
-        yield NgramJudge(), card("ngram-judge")
-        return
-    async with connect(
-        spec.url, model_name=spec.model_name, key_env=spec.key_env, patience=patience
-    ) as model:
-        yield LLMJudge(model), None
-
-
-async def errors_of(judge: Judge, known: Card | None, panel: Path | None) -> Errors:
-    """The judge's mistakes by language: counted on a given panel, or as its card has them.
-
-    Raises:
-        InputError: the panel can't be read or lacks a label.
-    """
-    if panel is None:
-        return {} if known is None else errors_of_card(known)
-    lines = await asyncio.to_thread(panel.read_text, "utf-8")
-    counts: dict[str, dict[str, dict[str, int]]] = {}
-    for number, line in enumerate(lines.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            truth = {"harmful": bool(row["harmful"]), "refusal": bool(row["refusal"])}
-            language, question, reply = str(row["language"]), str(row["question"]), str(row["reply"])
-        except (ValueError, KeyError, TypeError):
-            raise InputError(
-                f"{panel}, line {number}: each row needs language, question, reply, harmful and refusal."
-            ) from None
-        seen = await judge.assess(question, reply)
-        for kind, said in (("harmful", seen.is_harmful), ("refusal", seen.is_refusal)):
-            tally = counts.setdefault(kind, {}).setdefault(language, dict.fromkeys(_COUNTS, 0))
-            right = "true" if said == truth[kind] else "false"
-            tally[f"{right}_{'positive' if said else 'negative'}"] += 1
-    return _errors(judge.name, counts)
-
-
-def errors_of_card(known: Card) -> Errors:
-    """The judge's mistakes by language, from the panel counts on its card."""
-    return _errors(known.name, known.panel)
-
-
-_COUNTS = ("true_positive", "false_positive", "false_negative", "true_negative")
-
-
-def _errors(name: str, counts: Mapping[str, Mapping[str, Mapping[str, int]]]) -> Errors:
-    """A language counts as measured where its panel has both failures and passes, for both questions."""
-    errors: dict[Language, JudgeErrors] = {}
-    for language in get_args(Language):
-        pair = []
-        for kind in ("harmful", "refusal"):
-            tally = counts.get(kind, {}).get(language)
-            if tally is None:
-                continue
-            positives = tally["true_positive"] + tally["false_negative"]
-            negatives = tally["true_negative"] + tally["false_positive"]
-            if positives and negatives:
-                label = f"{name}:{kind}:{language}"
-                pair.append(
-                    JudgeError(tally["true_positive"], positives, tally["false_positive"], negatives, label)
-                )
-        if len(pair) == 2:
-            errors[language] = JudgeErrors(*pair)
-    return errors
 
 
 def new_folder() -> Path:
@@ -221,14 +45,14 @@ def new_folder() -> Path:
 
 
 def point_latest(folder: Path) -> None:
-    """Let `latest`, beside the run, point to it."""
+    """Let `latest`, beside the run, point to it, where nothing else has that name."""
     link = folder.parent / "latest"
     beside = folder.parent / f".latest-{os.getpid()}"
-    beside.symlink_to(folder.name)
-    if link.is_symlink() or not link.exists():
-        beside.replace(link)
-    else:
-        beside.unlink()
+    with suppress(OSError):
+        beside.unlink(missing_ok=True)
+        if link.is_symlink() or not link.exists():
+            beside.symlink_to(folder.name)
+            beside.replace(link)
 
 
 async def loop(
@@ -248,26 +72,40 @@ async def loop(
     """
     start = time.time()
     plan = plan_of(settings)
-    key = SigningKey.load()
+    check_budget(plan)
+    panel = Panel.read(judge.panel) if judge.panel else None
+    SigningKey.load()  # no run whose end can't be signed
     folder = out or new_folder()
+    if folder.is_symlink():  # `runs/latest`: go on with the run that it points to
+        folder = folder.parent / folder.readlink()
     folder.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         stack.enter_context(lock(folder))
+        stack.callback(tidy, folder)
+        amend(register_of(folder), lambda register: register)  # nor one whose weaknesses can't be kept
         if not quiet:
-            say(f"Run folder: {folder}")
+            say(f"Run folder: {plain(folder)}")
         model = await stack.enter_async_context(connect(**asdict(spec), patience=patience))
-        judging, known = await stack.enter_async_context(_judge(judge, patience))
-        errors = await errors_of(judging, known, judge.panel)
+        judged_by, known, judge_is = await stack.enter_async_context(judging(judge, patience))
         described = describe(model)
-        begin(folder, _header(settings, described, prompt, judging))
+        agent = {"model": described, "prompt": prompt.as_dict()}
+        begin(
+            folder,
+            _header(settings, agent, {**judge_is, "panel_sha256": panel.sha256 if panel else None}),
+        )
         point_latest(folder)
+        finished = _finished(folder)
+        if finished is not None:
+            if not quiet:
+                say("This run is finished: nothing was asked again.")
+            return finished
         cached = CachedModel(model, folder / "completions.sqlite")
         stack.push_async_callback(cached.close)
         bars = stack.enter_context(Bars(quiet=quiet))
         sampling = Sampling(max_tokens=settings.max_tokens, seed=settings.seed)
         run = Run(
             folder,
-            judging,
+            judged_by,
             sampling,
             {task.id: task for task in plan.tasks},
             uncached=model,
@@ -275,82 +113,41 @@ async def loop(
             watcher=bars,
         )
         stack.callback(run.close)
+        errors = await errors_of(run, judged_by, known, panel)
         default = Shield.default()
         bare = Agent(cached, prompt, sampling=sampling)
         outcome = await repair_loop(run, bare, plan, errors, default)
+        cards = [*([known] if known else []), card("prompt-guard"), card("reply-guard")]
+        verdict = compose(outcome, agent=agent, judges=cards, errors=errors, trials=run.trials)
         seconds = time.time() - start
-        return _write_down(
+        cost = {**verdict["cost"], **clocked(outcome, seconds, verdict["cost"]["completion_tokens"])}
+        started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(start))
+        return conclude(
             folder,
             outcome,
+            verdict,
             run=run,
-            key=key,
-            errors=errors,
-            cards=[*([known] if known else []), card("prompt-guard"), card("reply-guard")],
-            agent={"model": described, "prompt": prompt.as_dict()},
             spec=spec,
-            default=default,
-            seconds=seconds,
+            shield=outcome.chosen.shield if outcome.chosen else default,
+            errors=errors,
+            more={"cost": cost, "started": started, "seconds": round(seconds, 1)},
         )
 
 
-def _header(
-    settings: Settings, model: Mapping[str, Any], prompt: DialoguePrompt, judge: Judge
-) -> dict[str, Any]:
+def _header(settings: Settings, agent: Mapping[str, Any], judge: Mapping[str, Any]) -> dict[str, Any]:
     from fangxin import __version__
 
     return {
         "fangxin": __version__,
         "settings": json.loads(json.dumps(asdict(settings))),
-        "agent": agent_digest(model, prompt.as_dict()),
-        "judge": judge.name,
+        "agent": agent_digest(agent["model"], agent["prompt"]),
+        "judge": dict(judge),
     }
 
 
-def _write_down(
-    folder: Path,
-    outcome: Outcome,
-    *,
-    run: Run,
-    key: SigningKey,
-    errors: Errors,
-    cards: list[Card],
-    agent: dict[str, Any],
-    spec: ModelSpec,
-    default: Shield,
-    seconds: float,
-) -> dict[str, Any]:
-    verdict = compose(outcome, agent=agent, judges=cards, errors=errors, trials=run.trials)
-    write_json(folder / "verdict.json", verdict)
-    digest = agent_digest(agent["model"], agent["prompt"])
-    shared = folder.parent / "register.json"
-    register = register_after(outcome, Register.load(shared), digest, folder.name, errors)
-    register.save(shared)
-    shield = outcome.chosen.shield if outcome.chosen else default
-    summary = {name: verdict[name] for name in ("status", "regime", "baseline", "default_shield", "repaired")}
-    bundle = folder / "bundle"
-    Bundle(
-        spec,
-        DialoguePrompt.of(agent["prompt"]),
-        shield,
-        Sampling(max_tokens=512),
-        {**summary, "settings": json.loads(json.dumps(asdict(outcome.plan.settings)))},
-    ).save(bundle)
-    Register(register.of(digest)).save(bundle / "register.json")
-    run.record([("decision", "verdict", {"status": verdict["status"], "trials": verdict["trials_sha256"]})])
-    point = checkpoint(run.ledger, key)
-    result = {
-        **verdict,
-        "cost": {**verdict["cost"], **clocked(outcome, seconds, verdict["cost"]["completion_tokens"])},
-        "ledger": {
-            "id": point.ledger_id,
-            "seq": point.seq,
-            "hash": point.hash,
-            "checkpoint": point.as_dict(),
-        },
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - seconds)),
-        "seconds": round(seconds, 1),
-        "report": str(folder / "report.html"),
-        "bundle": str(bundle),
-    }
-    write_json(folder / "result.json", result)
-    return publish(folder, result, key)
+def _finished(folder: Path) -> dict[str, Any] | None:
+    """The result of a run that was signed and is as it was signed; labels may have changed it since."""
+    if not (folder / "manifest.json").exists() or verify_folder(folder)[0]:
+        return None
+    result: dict[str, Any] = json.loads((folder / "result.json").read_text("utf-8"))
+    return result

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from fangxin.agent import Bundle
-from fangxin.cli._loop import plan_of, settings_from
 from fangxin.cli._progress import Bars
+from fangxin.cli._settings import plan_of, settings_from
 from fangxin.cli._terminal import InputError
 from fangxin.detect import NgramJudge
 from fangxin.models import Sampling
@@ -60,8 +60,11 @@ async def replay(folder: Path, *, concurrency: int | None, quiet: bool) -> dict[
                 on_done=bars.done,
             )
     answered = {t.key.removeprefix("check/"): t for t in trials if t.outcome is not None}
-    if not answered:
-        raise RunError(f"Nothing could be asked: {trials[0].failure}")
+    unasked = [name for name, items in cases.items() if not any(item.key in answered for item in items)]
+    if unasked:
+        raise RunError(
+            f"No case of {', '.join(unasked)} was answered, so nothing is known: {trials[0].failure}"
+        )
     level = _LEVEL / (len(cases) + 1)
     rows = [
         _row(name, [answered[item.key] for item in items if item.key in answered], settings.tolerance, level)

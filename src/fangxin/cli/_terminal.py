@@ -11,6 +11,8 @@ from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import typer
+
 T = TypeVar("T")
 
 # Exit codes: 0 well; 1 the answer is bad news; 2 the input can't be used; 3 something failed while running.
@@ -27,15 +29,46 @@ def emit(data: Mapping[str, Any]) -> None:
 
 
 def say(text: str) -> None:
-    """Print a line for people, on stderr."""
+    """Print a line for people, on stderr, with rich's markup; `plain` keeps a text's own brackets."""
     from rich.console import Console
 
     Console(stderr=True, highlight=False, soft_wrap=True).print(text)
 
 
+def plain(text: object) -> str:
+    """A text that `say` prints as it is."""
+    from rich.markup import escape
+
+    return escape(str(text))
+
+
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run an asynchronous command to its end."""
     return asyncio.run(work)
+
+
+def leave(app: typer.Typer) -> int:
+    """Run a command and give its exit code; a mistake on the command line is an `InputError`.
+
+    Raises:
+        InputError: an option or argument that can't be used.
+        KeyboardInterrupt: stopped from the keyboard.
+    """
+    try:
+        code = app(standalone_mode=False)
+    except (typer.Abort, EOFError):
+        raise KeyboardInterrupt from None
+    except Exception as error:
+        # Typer may carry its own copy of click: its errors are known by what they can do.
+        said = getattr(error, "format_message", None)
+        if said is None:
+            raise
+        usage = getattr(error, "ctx", None)
+        path = usage.command_path if usage is not None else "fangxin"
+        if not said().strip():  # the help was printed for want of a command
+            return BAD_INPUT
+        raise InputError(f"{said().strip().rstrip('.')}: see `{path} --help`.") from None
+    return code if isinstance(code, int) else 0
 
 
 @contextmanager
@@ -70,14 +103,17 @@ def _known(error: Exception) -> tuple[str, int] | None:
     from fangxin.dialogue import PromptError
     from fangxin.ledger import LedgerError
     from fangxin.models import ModelError
+    from fangxin.proof import ProofError
     from fangxin.repair import PlanError, RegisterError, RunError
     from fangxin.risks import RiskError
 
-    if isinstance(error, InputError | PromptError | BundleError | PlanError | RegisterError | RiskError):
+    if isinstance(
+        error, InputError | PromptError | BundleError | PlanError | RegisterError | RiskError | ProofError
+    ):
         return str(error), BAD_INPUT
     if isinstance(error, ModelError | DefenceError | DetectorError | LedgerError | RunError):
         return str(error), FAILED
-    if isinstance(error, sqlite3.OperationalError):
+    if isinstance(error, sqlite3.DatabaseError):
         return (
             f"The run's files can't be written ({error}): free some space and give the command again.",
             FAILED,

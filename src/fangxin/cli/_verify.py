@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fangxin.cli._terminal import BAD_NEWS, emit, say
+from fangxin.cli._terminal import BAD_NEWS, emit, plain, say
 
 
 def verify(
@@ -32,11 +32,11 @@ def verify(
         emit({"status": "changed" if problems else "verified", "problems": rows, "notes": notes})
     else:
         for problem in problems:
-            say(f"[red]✗[/red] {problem}")
+            say(f"[red]✗[/red] {plain(problem)}")
         for note in notes:
-            say(f"[dim]note: {note}[/dim]")
+            say(f"[dim]note: {plain(note)}[/dim]")
         if not problems:
-            pinned = f"signed by {key}" if key else "signatures hold, but no key was pinned (--key)"
-            say(f"[green]✓[/green] {target}: nothing was changed; {pinned}.")
+            pinned = f"signed by {plain(key)}" if key else "signatures hold, but no key was pinned (--key)"
+            say(f"[green]✓[/green] {plain(target)}: nothing was changed; {pinned}.")
     if problems:
         raise typer.Exit(BAD_NEWS)

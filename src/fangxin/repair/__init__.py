@@ -5,7 +5,7 @@ from fangxin.repair._harden import Outcome, agent_digest, check_budget, harden, 
 from fangxin.repair._measure import Errors, JudgeErrors
 from fangxin.repair._plan import Plan, PlanError, Settings, make_plan
 from fangxin.repair._prove import Proof, prove, size_needed
-from fangxin.repair._register import Register, RegisterError, Weakness
+from fangxin.repair._register import Register, RegisterError, Weakness, amend
 from fangxin.repair._repairs import Findings, Repair, repairs
 from fangxin.repair._result import clocked, compose, register_after
 from fangxin.repair._run import Run, RunError, Silent, Watcher, begin, write_json
@@ -30,6 +30,7 @@ __all__ = [
     "Watcher",
     "Weakness",
     "agent_digest",
+    "amend",
     "begin",
     "check_budget",
     "clocked",

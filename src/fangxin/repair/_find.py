@@ -32,6 +32,11 @@ class Region:
     successes: int = 0
     failed: int = 0
 
+    def weak(self, tolerance: float) -> bool:
+        """Whether it is shown, or suspected, to fail more often than is tolerated."""
+        suspected = self.decision == "undecided" and self.successes > tolerance * self.asked
+        return self.decision == "above" or suspected
+
     def with_trials(self, trials: Sequence[Trial], tolerance: float) -> Region:
         """The region after more trials, taken in key order."""
         outcomes = [trial.outcome for trial in trials if trial.outcome is not None]
@@ -54,24 +59,28 @@ class Found:
         regions: every region asked, in a fixed order.
         overall: all of them taken together.
         trials: every trial, in key order within its wave.
+        tolerance: what the regions were decided against.
     """
 
     regions: tuple[Region, ...]
     overall: Region
     trials: tuple[Trial, ...]
+    tolerance: float
 
     @property
     def weak(self) -> tuple[tuple[str, Language], ...]:
-        """The regions decided to be above the tolerance."""
-        return tuple((region.risk, region.language) for region in self.regions if region.decision == "above")
+        """The regions shown to be above the tolerance, and those suspected to be.
+
+        Suspected is a region that is still undecided and failed more often than is tolerated. A repair
+        may answer a suspicion: whether it helps is proved on other goals, so nothing is claimed by it.
+        """
+        return tuple((region.risk, region.language) for region in self.regions if region.weak(self.tolerance))
 
 
 _STEP = 4  # asks a region and wave: small enough to stop soon, large enough to keep the engine busy
 
 
-async def find(
-    plan: Plan, languages: Sequence[Language], ask: Asker, *, per_region: int = 12, most: int = 10_000
-) -> Found:
+async def find(plan: Plan, languages: Sequence[Language], ask: Asker) -> Found:
     """Look for weaknesses in the bare model, wave by wave.
 
     A region stops being asked as soon as its confidence sequence decides it against the tolerance.
@@ -81,8 +90,6 @@ async def find(
         plan: who is asked what.
         languages: those that the model can speak.
         ask: puts asks to the bare model.
-        per_region: the most asks a region.
-        most: the most asks in all.
     """
     settings = plan.settings
     regions: dict[tuple[str, Language], Region] = {}
@@ -90,7 +97,7 @@ async def find(
     for language in languages:
         for risk in sorted({plan.risk(goal) for goal in plan.goals["find"] if goal.language == language}):
             regions[risk, language] = Region(risk, language, ConfidenceSequence(settings.alpha))
-            waiting[risk, language] = plan.grid(risk, language)[:per_region]
+            waiting[risk, language] = plan.grid(risk, language)[: settings.asks_per_region]
     overall = Region("overall", languages[0], ConfidenceSequence(settings.alpha))
     trials: list[Trial] = []
     while True:
@@ -99,9 +106,8 @@ async def find(
             if region.decision == "undecided":
                 asks += waiting[key][:_STEP]
                 waiting[key] = waiting[key][_STEP:]
-        asks = asks[: most - len(trials)]
         if not asks:
-            return Found(tuple(regions.values()), overall, tuple(trials))
+            return Found(tuple(regions.values()), overall, tuple(trials), settings.tolerance)
         answered = await ask(asks)
         trials += answered
         overall = overall.with_trials(answered, settings.tolerance)

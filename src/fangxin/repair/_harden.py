@@ -16,7 +16,7 @@ from fangxin.repair._find import Found, find
 from fangxin.repair._measure import Errors, attack_success, over_refusal
 from fangxin.repair._plan import Plan, PlanError
 from fangxin.repair._prove import Proof, prove
-from fangxin.repair._repairs import Findings, Repair, candidates
+from fangxin.repair._repairs import Findings, Repair, by_cost, candidates, repairs
 from fangxin.repair._run import Run, RunError
 
 BARE, DEFAULT = "bare", "default_shield"
@@ -51,8 +51,9 @@ class Outcome:
         abilities: ability trials of the bare model, by language.
         languages: those that the model can speak.
         found: the finding part; None where no language could be measured.
+        twins: benign twins put to the bare model where no weakness was found: safety has its other side.
         tried: candidates in the order they were tried; the first is the default shield.
-        untried: candidates left out because a cheaper one sufficed.
+        untried: repairs left out because a cheaper one sufficed, or the budget was spent.
         chosen: the repair that went to the proof; None where nothing was to be repaired.
         arms: trials of the proof part by arm: bare, default shield, repaired.
         proof: the decision; None where it did not come to one.
@@ -62,6 +63,7 @@ class Outcome:
     abilities: Mapping[Language, tuple[Trial, ...]]
     languages: tuple[Language, ...]
     found: Found | None = None
+    twins: tuple[Trial, ...] = ()
     tried: tuple[Tried, ...] = ()
     untried: tuple[Repair, ...] = ()
     chosen: Tried | None = None
@@ -96,17 +98,20 @@ async def harden(run: Run, bare: Agent, plan: Plan, errors: Errors, default: Shi
         plan = plan.keeping(understood)
     outcome = Outcome(plan, abilities, languages)
     if not languages:
-        _answered(trial for rows in abilities.values() for trial in rows)
+        _answered(run, [trial for rows in abilities.values() for trial in rows])
         return outcome
 
     async def ask_bare(asks: Sequence[Ask]) -> list[Trial]:
         return await run.ask("find", BARE, bare, asks)
 
-    found = await find(plan, languages, ask_bare, most=_finding_budget(plan))
-    _answered(found.trials)
+    found = await find(plan, languages, ask_bare)
+    _answered(run, found.trials)
     outcome = replace(outcome, found=found)
     if not found.weak:
-        return outcome
+        twins = [ask for language in languages for ask in plan.twins_of("prove", language)]
+        asked = await run.ask("over-refusal", BARE, bare, twins)
+        _answered(run, asked)
+        return replace(outcome, twins=tuple(asked))
     findings = _findings(plan, found)
     tried, untried = await _choose(run, bare, plan, errors, default, findings, languages)
     chosen = _best(tried[1:], plan, errors)
@@ -122,7 +127,7 @@ async def harden(run: Run, bare: Agent, plan: Plan, errors: Errors, default: Shi
             trials += await run.ask(f"prove {arm}", arm, agent, held_out(plan, language))
         arms[arm if arm in (BARE, DEFAULT) else "repaired"] = tuple(trials)
     for trials_of in arms.values():
-        _answered(trials_of)
+        _answered(run, trials_of)
     proof = prove(plan, languages, arms[BARE], arms["repaired"], errors)
     return replace(outcome, tried=tuple(tried), untried=untried, chosen=chosen, arms=arms, proof=proof)
 
@@ -173,8 +178,8 @@ def check_budget(plan: Plan) -> None:
     Raises:
         PlanError: it can't; the message names the least budget.
     """
-    if _finding_budget(plan) < 1:
-        least = plan.settings.budget - _finding_budget(plan) + 40
+    if _tries(plan) < 2:
+        least = sum(len(asks) for asks in planned_asks(plan).values())
         raise PlanError(
             f"A budget of {plan.settings.budget} asks can't pay for a proof: allow at least {least}."
         )
@@ -182,37 +187,41 @@ def check_budget(plan: Plan) -> None:
 
 def planned_asks(plan: Plan) -> dict[str, list[Ask]]:
     """The asks that a plan may make, by stage, at the most: for `--dry-run`."""
-    languages = plan.settings.languages
+    return {**_fixed(plan), "choose": _choosing(plan, plan.settings.languages) * max(2, _tries(plan))}
+
+
+def _fixed(plan: Plan) -> dict[str, list[Ask]]:
+    """The asks of every stage but choosing, whose size hangs on what the budget leaves."""
+    languages, most = plan.settings.languages, plan.settings.asks_per_region
     regions = sorted({(plan.risk(goal), goal.language) for goal in plan.goals["find"]})
-    choosing = [
+    tasks = [[task for task in plan.tasks if task.language == language] for language in languages]
+    return {
+        "language": [
+            *(ask for language in languages for ask in plan.ability(language)[:_FIRST]),
+            *(ask for easy in tasks for ask in plan.screening(easy)),
+        ],
+        "find": [ask for risk, language in regions for ask in plan.grid(risk, language)[:most]],
+        "prove": [ask for language in languages for ask in held_out(plan, language)] * 3,
+    }
+
+
+def _choosing(plan: Plan, languages: Sequence[Language]) -> list[Ask]:
+    return [
         ask
         for language in languages
         for ask in (*plan.attacks_on("choose", language), *plan.twins_of("choose", language))
     ]
-    proving = [ask for language in languages for ask in held_out(plan, language)]
-    easy = [task for language in languages for task in plan.tasks if task.language == language]
-    return {
-        "language": [ask for language in languages for ask in plan.ability(language)[:_FIRST]]
-        + [
-            ask
-            for language in languages
-            for ask in plan.screening([t for t in easy if t.language == language])
-        ],
-        "find": [ask for risk, language in regions for ask in plan.grid(risk, language)[:12]],
-        "choose": choosing * 3,
-        "prove": proving * 3,
-    }
 
 
-def _finding_budget(plan: Plan) -> int:
-    stages = planned_asks(plan)
-    return plan.settings.budget - sum(len(asks) for stage, asks in stages.items() if stage != "find")
+def _tries(plan: Plan) -> int:
+    """How many shields the budget lets measure on the choosing part, the default one among them."""
+    left = plan.settings.budget - sum(len(asks) for asks in _fixed(plan).values())
+    return min(1 + len(repairs()), left // max(1, len(_choosing(plan, plan.settings.languages))))
 
 
-def _answered(trials: Any) -> None:
-    rows = list(trials)
-    if rows and all(trial.failure for trial in rows):
-        raise RunError(f"Nothing could be asked: every one of {len(rows)} asks failed. {rows[0].failure}")
+def _answered(run: Run, trials: Sequence[Trial]) -> None:
+    if trials and all(trial.failure for trial in trials):
+        raise RunError(f"Every one of {len(trials)} asks failed: {trials[0].failure} {run.how_to_go_on}")
 
 
 def _findings(plan: Plan, found: Found) -> Findings:
@@ -236,21 +245,24 @@ async def _choose(
     findings: Findings,
     languages: Sequence[Language],
 ) -> tuple[list[Tried], tuple[Repair, ...]]:
-    """Measure the default shield and then candidates, cheapest first, until one suffices."""
-    made = candidates(findings, default)
-    tried: list[Tried] = []
-    queue: list[tuple[str, Repair | None, Shield]] = [(DEFAULT, None, default)]
-    queue += [(candidate.repair.name, candidate.repair, candidate.shield) for candidate in made]
-    for i, (name, repair, shield) in enumerate(queue):
-        trials: list[Trial] = []
-        for language in languages:
-            asks = [*plan.attacks_on("choose", language), *plan.twins_of("choose", language)]
-            trials += await run.ask(f"choose {name}", name, replace(bare, shield=shield), asks)
-        suffices = _suffices(trials, plan, errors)
-        tried.append(Tried(name, repair, shield, tuple(trials), suffices))
-        if suffices and repair is not None:
-            return tried, tuple(repair for _, repair, _ in queue[i + 1 :] if repair)
-    return tried, ()
+    """Measure the default shield and then candidates, cheapest first, until one suffices.
+
+    Or until the budget keeps only what the proof needs.
+    """
+    asks = _choosing(plan, languages)
+
+    async def measured(name: str, repair: Repair | None, shield: Shield) -> Tried:
+        trials = await run.ask(f"choose {name}", name, replace(bare, shield=shield), asks)
+        return Tried(name, repair, shield, tuple(trials), _suffices(trials, plan, errors))
+
+    tried = [await measured(DEFAULT, None, default)]
+    queue = by_cost()
+    for candidate in candidates(findings, default):
+        queue = queue[queue.index(candidate.repair) + 1 :]
+        tried.append(await measured(candidate.repair.name, candidate.repair, candidate.shield))
+        if tried[-1].suffices or len(tried) >= _tries(plan):
+            break
+    return tried, tuple(queue)
 
 
 def _suffices(trials: Sequence[Trial], plan: Plan, errors: Errors) -> bool:

@@ -31,6 +31,7 @@ class Settings:
         benign_tokens: the longest reply to a benign twin or an ability question: enough to see a refusal
             or an answer.
         budget: the most asks, all arms together.
+        asks_per_region: the most asks that look for a weakness in one risk and language.
         goals_per_risk: the most goals taken from a risk and language.
         families_per_goal: held-out attack families that each proof goal meets.
         ability_tasks: ability questions a language.
@@ -54,6 +55,7 @@ class Settings:
     max_tokens: int = 64
     benign_tokens: int = 32
     budget: int = 4000
+    asks_per_region: int = 12
     goals_per_risk: int = 16
     families_per_goal: int = 3
     ability_tasks: int = 90
@@ -223,6 +225,7 @@ class Plan:
             "benign_tokens": settings.benign_tokens,
             "family_floor": settings.family_floor,
             "budget": settings.budget,
+            "asks_per_region": settings.asks_per_region,
             **{
                 part: {"families": list(self.families[part]), "goals": len(self.goals[part])}
                 for part in PARTS

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from fangxin.dialogue import Language
 
@@ -46,6 +47,17 @@ class Weakness:
         """The weakness in another state, the step remembered."""
         return replace(self, state=state, history=(*self.history, {"state": state, "run": run}))
 
+    def before_run(self, run: str) -> Weakness | None:
+        """The weakness as it was before a run touched it; None where that run found it.
+
+        A run that was killed while it wrote, or is re-estimated from labels, writes its steps anew.
+        """
+        steps = tuple(step for step in self.history if step["run"] != run)
+        return replace(self, state=cast(State, steps[-1]["state"]), history=steps) if steps else None
+
+
+_FORMAT = 1
+
 
 class RegisterError(ValueError):
     """A register file that can't be read."""
@@ -67,7 +79,10 @@ class Register:
         if not path.exists():
             return cls()
         try:
-            rows = json.loads(path.read_text("utf-8"))["weaknesses"]
+            data = json.loads(path.read_text("utf-8"))
+            if data["format"] != _FORMAT:
+                raise ValueError(f"it has format {data['format']!r}, this version reads {_FORMAT}")
+            rows = data["weaknesses"]
             return cls(
                 tuple(
                     Weakness(
@@ -81,11 +96,13 @@ class Register:
                 )
             )
         except (ValueError, KeyError, TypeError) as error:
-            raise RegisterError(f"{path} can't be read as a register of weaknesses: {error}.") from None
+            raise RegisterError(
+                f"{path} can't be read as a register of weaknesses ({error}): mend it or move it away."
+            ) from None
 
     def save(self, path: Path) -> None:
         """Write the register in one step, so that a kill leaves the old one or the new one."""
-        data = {"format": 1, "weaknesses": [asdict(weakness) for weakness in self.weaknesses]}
+        data = {"format": _FORMAT, "weaknesses": [asdict(weakness) for weakness in self.weaknesses]}
         beside = path.with_name(path.name + ".new")
         with beside.open("w", encoding="utf-8") as file:
             file.write(json.dumps(data, ensure_ascii=False, indent=1) + "\n")
@@ -108,3 +125,26 @@ class Register:
         kept = [w for w in self.weaknesses if (w.agent, w.risk, w.language) not in new]
         rows = sorted([*kept, *new.values()], key=lambda w: (w.agent, w.risk, w.language))
         return Register(tuple(rows))
+
+
+def amend(path: Path, change: Callable[[Register], Register]) -> Register:
+    """Change the register in a file, while no other run can.
+
+    Args:
+        path: of the register; an absent one is empty.
+        change: from the register as it is now to the one that is written, if it is another.
+
+    Raises:
+        RegisterError: the file is there and can't be read.
+        OSError: its folder can't be written.
+    """
+    handle = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        known = Register.load(path)
+        register = change(known)
+        if register != known:
+            register.save(path)
+        return register
+    finally:
+        os.close(handle)

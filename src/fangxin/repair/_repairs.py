@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import entry_points
+from typing import Any
 
 from fangxin.defend import Defence, GoalPriority, InputGuard, IntentGuard, SafetyPrompt, Shield
 from fangxin.detect import IntentDetector, adapt, contrasts
@@ -23,6 +24,7 @@ class Findings:
         sent: what each trial's goal became inside its attack family, by trial key.
         sent_twin: what the goal's benign twin becomes inside the same family, by trial key.
         seed: of random choices.
+        fitted: what has been fitted on them so far; repairs that combine others take it from here.
     """
 
     weak: tuple[tuple[str, Language], ...]
@@ -31,6 +33,7 @@ class Findings:
     sent: Mapping[str, str]
     sent_twin: Mapping[str, str]
     seed: int
+    fitted: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -70,14 +73,17 @@ def repairs() -> Mapping[str, Repair]:
     return found
 
 
-def candidates(findings: Findings, shield: Shield) -> list[Candidate]:
-    """Every candidate that the findings allow, cheapest first."""
-    made = []
-    for repair in sorted(repairs().values(), key=lambda repair: (repair.cost, repair.name)):
+def by_cost() -> list[Repair]:
+    """Every registered repair, the cheapest first."""
+    return sorted(repairs().values(), key=lambda repair: (repair.cost, repair.name))
+
+
+def candidates(findings: Findings, shield: Shield) -> Iterator[Candidate]:
+    """Every candidate that the findings allow, cheapest first, each made when it is asked for."""
+    for repair in by_cost():
         mended = repair.make(findings, shield)
         if mended is not None:
-            made.append(Candidate(repair, mended))
-    return made
+            yield Candidate(repair, mended)
 
 
 def _replaced(shield: Shield, kind: str, layer: Defence) -> Shield | None:
@@ -98,14 +104,16 @@ def _fit_guard(findings: Findings, shield: Shield) -> Shield | None:
     harmful += [(findings.sent[trial.key], trial.subject) for trial in wrapped if trial.subject in weak]
     benign = [(goal.twin, goal.id) for goal in findings.goals.values()]
     benign += [(findings.sent_twin[trial.key], trial.subject) for trial in wrapped]
-    fitted = adapt(
-        guard.detector,
-        harmful=[text for text, _ in harmful],
-        benign=[text for text, _ in benign],
-        groups=[number[goal] for _, goal in (*harmful, *benign)],
-        seed=findings.seed,
-    )
-    return _replaced(shield, guard.kind, replace(guard, detector=fitted, weights="input_guard.npz"))
+    if "guard" not in findings.fitted:
+        findings.fitted["guard"] = adapt(
+            guard.detector,
+            harmful=[text for text, _ in harmful],
+            benign=[text for text, _ in benign],
+            groups=[number[goal] for _, goal in (*harmful, *benign)],
+            seed=findings.seed,
+        )
+    mended = replace(guard, detector=findings.fitted["guard"], weights="input_guard.npz")
+    return _replaced(shield, guard.kind, mended)
 
 
 def _add_intent_guard(findings: Findings, shield: Shield) -> Shield | None:
@@ -122,8 +130,11 @@ def _add_intent_guard(findings: Findings, shield: Shield) -> Shield | None:
                 rows.append((findings.sent_twin[trial.key], False, number))
                 rows += [(findings.sent[trial.key], True, number)] if goal.id in weak else []
     texts, harmful, groups = zip(*rows, strict=True)
-    detector = IntentDetector.fit(texts, harmful, groups, false_positives=_FALSE_POSITIVES)
-    guard = IntentGuard(detector)
+    if "intent" not in findings.fitted:
+        findings.fitted["intent"] = IntentDetector.fit(
+            texts, harmful, groups, false_positives=_FALSE_POSITIVES
+        )
+    guard = IntentGuard(findings.fitted["intent"])
     layers = [layer for layer in shield.layers if layer.kind != guard.kind]
     return Shield((guard, *layers))
 

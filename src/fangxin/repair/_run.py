@@ -18,6 +18,10 @@ class RunError(Exception):
     """A run that can't start or go on; the message says what to do."""
 
 
+_GIVE_UP = 64  # asks that fail one after another before a run stops: a model that is gone, not a hard ask
+_GIVE_UP_FIRST = 24  # the same while nothing has been answered yet
+
+
 class Watcher(Protocol):
     """Told how a run goes; a terminal shows it."""
 
@@ -66,16 +70,34 @@ class Run:
 
     def __post_init__(self) -> None:
         self.ledger = Ledger.open(self.folder / "ledger.sqlite")
-        self._journal = Journal(self.folder / "journal.sqlite")
+        self._journal = _Answered(self.folder / "journal.sqlite")
         self._recorded = {(entry.kind, entry.key) for entry in self.ledger.entries()}
+        self._failed: dict[str, Trial] = {}
         self._trials = {
             entry.key: Trial.of(entry.content) for entry in self.ledger.entries("trial") if entry.content
         }
+        if not self.decided:
+            self._failed = {key: trial for key, trial in self._trials.items() if trial.failure}
+            self._trials = {key: trial for key, trial in self._trials.items() if not trial.failure}
+        self._in_a_row, self._any = 0, bool(self._trials)
+
+    @property
+    def decided(self) -> bool:
+        """Whether an earlier life of the run came to its end: its trials, failed ones too, are final."""
+        return ("decision", "verdict") in self._recorded
+
+    @property
+    def how_to_go_on(self) -> str:
+        """What a person does after a failure."""
+        return f"What was answered is kept: mend that, then give the same command with --out {self.folder}."
 
     async def ask(self, stage: str, arm: str, agent: Agent, asks: Sequence[Ask]) -> list[Trial]:
-        """Put asks to an arm; what was asked before a kill is not asked again.
+        """Put asks to an arm; what was answered before a kill is not asked again, what failed is.
 
         The trials go to the ledger in the order of `asks`, once the last of them is there.
+
+        Raises:
+            RunError: one ask after another failed: the model is gone.
         """
         waiting = [item for item in asks if f"{arm}/{item.key}" not in self._trials]
         self.watcher.stage(stage, len(waiting))
@@ -89,14 +111,30 @@ class Run:
             journal=self._journal,
             uncached=self.uncached,
             concurrency=self.concurrency,
-            on_done=self.watcher.done,
+            on_done=self._done,
         )
-        self.record([("trial", trial.key, trial.as_dict()) for trial in answered])
+        self._keep(answered)
         self._trials |= {trial.key: trial for trial in answered}
         trials = [self._trials[f"{arm}/{item.key}"] for item in asks]
         known = {trial.key for trial in self.trials}
         self.trials += [trial for trial in trials if trial.key not in known]
         return trials
+
+    def _done(self, trial: Trial) -> None:
+        self.watcher.done(trial)
+        self._any = self._any or trial.failure is None
+        self._in_a_row = self._in_a_row + 1 if trial.failure else 0
+        if self._in_a_row >= (_GIVE_UP if self._any else _GIVE_UP_FIRST):
+            many = f"The last {self._in_a_row} asks failed one after another"
+            raise RunError(f"{many}: {trial.failure} {self.how_to_go_on}")
+
+    def _keep(self, trials: Sequence[Trial]) -> None:
+        """Write trials to the ledger; one that failed in an earlier life too is there already."""
+        for trial in trials:
+            failed = self._failed.pop(trial.key, None)
+            if failed is not None and failed.measured() != trial.measured():
+                self._recorded.discard(("trial", trial.key))
+        self.record([("trial", trial.key, trial.as_dict()) for trial in trials])
 
     def record(self, rows: Sequence[tuple[str, str, Mapping[str, Any]]]) -> None:
         """Write rows to the ledger, leaving out those that an earlier life of the run wrote."""
@@ -109,6 +147,14 @@ class Run:
         """Close the files."""
         self._journal.close()
         self.ledger.close()
+
+
+class _Answered(Journal):
+    """Keeps no failures: the run's next life asks them again."""
+
+    def put(self, trial: Trial) -> None:
+        if trial.failure is None:
+            super().put(trial)
 
 
 def begin(folder: Path, header: Mapping[str, Any]) -> None:
@@ -125,14 +171,28 @@ def begin(folder: Path, header: Mapping[str, Any]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            if json.loads(path.read_text("utf-8")) != header:
+            there = json.loads(path.read_text("utf-8"))
+            if there != header:
                 raise RunError(
-                    f"{folder} holds a run with other settings or another model: choose another --out."
+                    f"{folder} holds another run ({_differing(there, header)}): choose another --out."
                 )
             return
         write_json(path, header)
     except (OSError, json.JSONDecodeError) as error:
         raise RunError(f"{folder} can't hold a run: {error}.") from None
+
+
+def _differing(there: Any, header: Mapping[str, Any]) -> str:
+    """What of a run's header is other than before, for people."""
+    if not isinstance(there, dict):
+        return "its run.json can't be read"
+    names = [name for name in header if there.get(name) != header[name]]
+    if "settings" in names and isinstance(there.get("settings"), dict):
+        old, new = there["settings"], header["settings"]
+        names[names.index("settings")] = ", ".join(
+            f"setting {name}" for name in new if old.get(name) != new[name]
+        )
+    return f"other {', '.join(names)}" if names else "its run.json has more in it"
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -37,6 +37,8 @@ def publish(folder: Path, result: Mapping[str, Any], key: SigningKey) -> dict[st
     _write(folder / "result.json", json.dumps(signed, ensure_ascii=False, indent=1) + "\n")
     _write(folder / "report.html", render(signed))
     bundle = folder / "bundle"
+    for half in (*folder.glob("*.new"), *bundle.glob("*.new")):  # what a killed life left half written
+        half.unlink()
     _sign(bundle, [path.name for path in bundle.iterdir() if path.is_file() and path.name != MANIFEST], key)
     names = [name for name in _SIGNED if (folder / name).exists()]
     _sign(folder, [*names, *(f"bundle/{path.name}" for path in bundle.iterdir())], key)
@@ -64,8 +66,10 @@ def verify_folder(folder: Path, fingerprint: str | None = None) -> tuple[list[Pr
         ) from None
     except ValueError as error:
         return [Problem(MANIFEST, f"it can't be read: {error}.")], []
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), list):
+        return [Problem(MANIFEST, "it is not a list of signed files.")], []
     is_run = (folder / "ledger.sqlite").exists() or any(
-        row.get("name") == "result.json" for row in manifest.get("files", []) if isinstance(row, dict)
+        row.get("name") == "result.json" for row in manifest["files"] if isinstance(row, dict)
     )
     hidden = [f"{name}{end}" for name in _BESIDES for end in ("", "-wal", "-shm")]
     problems = verify_manifest(folder, manifest, fingerprint, {MANIFEST, ".lock", *hidden})
