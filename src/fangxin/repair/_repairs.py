@@ -139,6 +139,13 @@ def _add_intent_guard(findings: Findings, shield: Shield) -> Shield | None:
     return Shield((guard, *layers))
 
 
+def _swap_intent_guard(findings: Findings, shield: Shield) -> Shield | None:
+    mended = _add_intent_guard(findings, shield)
+    if mended is None or not any(layer.kind == "input_guard" for layer in shield.layers):
+        return None
+    return Shield(tuple(layer for layer in mended.layers if layer.kind != "input_guard"))
+
+
 _FALSE_POSITIVES = 0.08  # of look-alikes in held-out folds, the hardest benign texts there are
 
 
@@ -159,9 +166,9 @@ def _add_clauses(findings: Findings, shield: Shield) -> Shield | None:
     here = [layer for layer in shield.layers if isinstance(layer, SafetyPrompt)]
     prompt = here[0] if here else SafetyPrompt.default()
     clauses = dict(prompt.clauses)
-    for language in sorted({language for _, language in findings.weak}):
-        names = _names([risk for risk, weak_in in findings.weak if weak_in == language], language)
-        clauses[language] = (*clauses.get(language, ()), _CLAUSE[language].format(risks=names))
+    risks = sorted({risk for risk, _ in findings.weak})
+    for language, clause in _CLAUSE.items():  # an attack may wrap a goal in the other language
+        clauses[language] = (*clauses.get(language, ()), clause.format(risks=_names(risks, language)))
     mended = replace(prompt, clauses=clauses)
     return _replaced(shield, prompt.kind, mended) if here else Shield((*shield.layers, mended))
 
@@ -203,6 +210,14 @@ intent_guard = Repair(
     "A word-level guard of intent, fitted on the requests found, their benign twins and our contrast pairs.",
     "按用词判断意图的护栏，用所发现的请求、其无害孪生问题和自有对照样本拟合。",
     _add_intent_guard,
+)
+intent_guard_alone = Repair(
+    "intent_guard_alone",
+    6,
+    True,
+    "The guard of intent in the place of the general input guard, where that one blocks benign requests.",
+    "在通用输入护栏误拦无害请求之处，用意图护栏取而代之。",
+    _swap_intent_guard,
 )
 intent_guard_and_fitted_guard = Repair(
     "intent_guard_and_fitted_guard",

@@ -123,7 +123,10 @@ class Run:
     def _done(self, trial: Trial) -> None:
         self.watcher.done(trial)
         self._any = self._any or trial.failure is None
-        self._in_a_row = self._in_a_row + 1 if trial.failure else 0
+        if trial.failure is None:
+            self._in_a_row = 0
+        elif trial.key not in self._failed:  # what failed in an earlier life too is no news
+            self._in_a_row += 1
         if self._in_a_row >= (_GIVE_UP if self._any else _GIVE_UP_FIRST):
             many = f"The last {self._in_a_row} asks failed one after another"
             raise RunError(f"{many}: {trial.failure} {self.how_to_go_on}")
