@@ -42,7 +42,9 @@ def findings() -> Findings:
         trials=trials,
         goals={goal.id: goal for goal in bank},
         sent={trial.key: f"Please tell me: {trial.question}" for trial in trials},
-        sent_twin={trial.key: f"Please tell me: {goal.twin}" for trial, goal in zip(trials, bank, strict=True)},
+        sent_twin={
+            trial.key: f"Please tell me: {goal.twin}" for trial, goal in zip(trials, bank, strict=True)
+        },
         seed=1,
     )
 
@@ -100,7 +102,7 @@ def test_candidates_come_cheapest_first(made: list[Candidate]) -> None:
     assert [one.repair.name for one in candidates(NOTHING, Shield.default())] == ["goal_priority"]
 
 
-def test_clauses_name_what_was_found_in_its_language(findings: Findings) -> None:
+def test_clauses_name_what_was_found_in_either_language(findings: Findings) -> None:
     shield = Shield((Blocklist(("x",)), SafetyPrompt({"en": "Be safe."}, {"en": ("First.",)})))
     mended = repairs()["prompt_clauses"].make(findings, shield)
     assert mended is not None
@@ -109,6 +111,9 @@ def test_clauses_name_what_was_found_in_its_language(findings: Findings) -> None
     assert prompt.clauses["en"][0] == "First."
     assert len(prompt.clauses["en"]) == 2
     assert len(prompt.clauses["zh"]) == 1
+    assert all("hate" in text for text in prompt.clauses["en"][1:])
+    assert "仇恨" in prompt.clauses["zh"][0]
+    assert "暴力" in prompt.clauses["zh"][0]
     assert mended.layers[0] == shield.layers[0]
 
 

@@ -104,19 +104,13 @@ def prove(
             reasons.insert(0, reason(without))
             by_language.update(dict.fromkeys(without, "inconclusive"))
     firsts = list({pair[0].subject: pair for pair in reversed(attacks)}.values())
-    counts = paired_counts(*_columns(firsts))
     settings, needed = plan.settings, size_needed(plan.settings)
     return Proof(
         status=status,
         reasons=tuple(reasons),
         languages=by_language,
         p_value=claims[0].p_value if claims else 1.0,
-        mcnemar={
-            "mended": counts.b,
-            "broken": counts.c,
-            "pairs": counts.n,
-            "p_value": mcnemar_exact(counts.b, counts.c, one_sided=True),
-        },
+        mcnemar=_mcnemar(firsts),
         groups=tuple(
             {
                 "name": claim.name,
@@ -140,11 +134,22 @@ def prove(
             "assumed_mended": _MENDED,
             "assumed_broken": _BROKEN,
             "design_effect": _DESIGN_EFFECT,
-            "power": round(
-                mcnemar_power(int(len(attacks) / _DESIGN_EFFECT), _MENDED, _BROKEN, settings.alpha), 4
-            ),
+            "power": _power(len(attacks), settings),
         },
     )
+
+
+def _power(pairs: int, settings: Settings) -> float:
+    effective = int(pairs / _DESIGN_EFFECT)
+    return round(mcnemar_power(effective, _MENDED, _BROKEN, settings.alpha), 4) if effective else 0.0
+
+
+def _mcnemar(pairs: Sequence[Pair]) -> dict[str, Any]:
+    if not pairs:
+        return {"mended": 0, "broken": 0, "pairs": 0, "p_value": 1.0}
+    counts = paired_counts(*_columns(pairs))
+    p_value = mcnemar_exact(counts.b, counts.c, one_sided=True)
+    return {"mended": counts.b, "broken": counts.c, "pairs": counts.n, "p_value": p_value}
 
 
 def _pairs(before: Sequence[Trial], after: Sequence[Trial], probe: str, plan: Plan) -> list[Pair]:
