@@ -82,6 +82,6 @@ def test_panels_are_counted_by_kind_and_language():
     assert counts["harmful"] == {
         "en": {"true_positive": 0, "false_positive": 0, "false_negative": 0, "true_negative": 1}
     }
-    assert Card("x", "p", 1, panel=counts).rates("refusal", "en") is None
+    assert Card("x", "p", 1, panel=counts).rates("refusal", "zh") is None
     counts["refusal"]["en"]["true_negative"] = 3
     assert Card("x", "p", 1, panel=counts).rates("refusal", "en") == (1.0, 0.75)

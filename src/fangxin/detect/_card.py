@@ -47,7 +47,7 @@ class Card:
         prompts: how many distinct prompts it was trained on.
         digest: SHA-256 of their sorted identities, which are in `weights/rows.npz`.
         figures: measured on data that trained nothing.
-        speed: milliseconds by workload, on one core.
+        speed: CPU milliseconds by workload.
         failures: known ones, one sentence each.
         panel: counts against hand labels, by kind (harmful, refusal, gibberish) and language: each with
             true_positive, false_positive, false_negative and true_negative. Empty until measured.

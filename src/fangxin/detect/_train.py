@@ -49,6 +49,8 @@ _FAILURES = {
         "Harmless questions with frightening words are its hardest case (see the look-alike figures).",
         "Harm that needs several turns, or facts about the asker, can't be seen in one prompt.",
         "Chinese that is translated or deliberately indirect is missed more often than plain Chinese.",
+        "Cuts don't carry over exactly to other traffic: on dev they stop fewer than 2 % of harmless English "
+        "prompts and more than 2 % of Chinese ones. Move them with `at` on prompts of one's own.",
         "Only the first 256 tokens of any one reading are read; long texts are read in windows.",
     ),
     "reply-guard": (
@@ -172,13 +174,13 @@ def _rate(what: str, code: str, hits: npt.NDArray[Any]) -> Figure:
 
 
 def _timed(call: Callable[[], Any], times: int = 40) -> float:
-    """Median milliseconds, BLAS at whatever threads the process has."""
+    """Median CPU milliseconds of a call once warm: neighbours on the machine don't count."""
     call()
     spent = []
     for _ in range(times):
-        start = time.perf_counter()
+        start = time.process_time()
         call()
-        spent.append((time.perf_counter() - start) * 1000)
+        spent.append((time.process_time() - start) * 1000)
     return round(float(np.median(spent)), 3)
 
 

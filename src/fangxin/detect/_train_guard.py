@@ -53,7 +53,7 @@ def fit_net(
     numbers: np.random.Generator,
     seed: int,
 ) -> Net:
-    """Three networks of 192 units side by side, averaged, by scikit-learn, on 30,000 rows drawn by weight each."""
+    """Three networks of 192 units, averaged, by scikit-learn, each on 30,000 rows drawn by weight."""
     import warnings
 
     from sklearn.exceptions import ConvergenceWarning
@@ -185,8 +185,8 @@ def train_prompt_guard(sources: Sources, seed: int) -> dict[str, dict[str, npt.N
     ]
     best: tuple[float, tuple[float, float], Cuts] | None = None
     logits = [guard.logits(parts) for _, parts in scored]
-    for first in (0.0, 0.5, 1.0, 1.5, 2.0, 3.0):
-        for more in (0.0, 0.2, 0.4, 0.7, 1.0):
+    for first in (0.0, 1.0, 2.0, 3.0, 4.0):
+        for more in (0.0, 0.4, 0.7, 1.0, 1.5, 2.0):
             trial = PromptGuard(head, net, _even(0.0), (first, more))
             pooled = np.array([trial.pool(found, len(found))[0] for found in logits])
             recall, cuts = _at_rate(pooled, [row for row, _ in scored])
@@ -218,9 +218,9 @@ def _at_rate(scores: npt.NDArray[np.float64], rows: Rows) -> tuple[float, Cuts]:
         size = Counter(source[benign].tolist())
         weight = np.array([1 / size[name] for name in source[benign & ~special]])
         plain, joined = scores[benign & ~special], scores[benign & (source == "joined")]
-        # Plain and long harmless texts must both keep to the rate.
+        # Plain harmless texts keep to the rate; a dozen of them in one text to at most 2.5 times the rate.
         unsafe[of], unsure[of] = (
-            max(_quantile(plain, weight, 1 - rate), float(np.quantile(joined, 1 - rate)))
+            max(_quantile(plain, weight, 1 - rate), float(np.quantile(joined, 1 - 2.5 * rate)))
             for rate in (_RATE, 2.5 * _RATE)
         )
         for kind in (~special, source == "wrapped"):
