@@ -17,12 +17,13 @@ from fangxin.defend import (
     DefenceError,
     GoalPriority,
     InputGuard,
+    IntentGuard,
     OutputGuard,
     SafetyPrompt,
     Shield,
     defences,
 )
-from fangxin.detect import PromptGuard, ReplyGuard
+from fangxin.detect import IntentDetector, PromptGuard, ReplyGuard
 from fangxin.dialogue import Dialogue
 
 from .conftest import Tagged, Words
@@ -296,6 +297,9 @@ SAMPLES: dict[str, Any] = {
     "blocklist": lambda: Blocklist(("a", "去死")),
     "goal_priority": GoalPriority,
     "input_guard": lambda: InputGuard(replace(PromptGuard.default(), name="mine"), "mine.npz"),
+    "intent_guard": lambda: IntentGuard(
+        IntentDetector.fit(["rob the vault tonight", "How do I boil rice?"], [True, False], [0, 1])
+    ),
     "output_guard": lambda: OutputGuard(ReplyGuard.default()),
     "safety_prompt": SafetyPrompt.default,
 }

@@ -24,6 +24,7 @@ _BUCKETS = 1 << 16
 _LONGEST = 3
 _FOLDS = 8
 _PENALTY = 0.1
+_GROUND = 0.25  # log-odds that known words must add
 _MOST = 64  # parts of a text that are read; the whole is always one of them
 _TOKEN = re.compile(r"[a-z0-9']+|[\u3400-\u9fff]|[?？]")
 _PART = re.compile(r"[^.!?。！？\n\"“”]+[.!?。！？]?")
@@ -100,9 +101,10 @@ class IntentDetector:
             alpha, offset = _logistic(gram[np.ix_(kept, kept)], labels[kept])
             weights = _weights([row for row, keep in zip(rows, kept, strict=True) if keep], alpha)
             held[out] = [_score(text, weights, offset) for text, left in zip(texts, out, strict=True) if left]
-        cut = float(np.quantile(held[~labels], 1 - false_positives, method="higher"))
         alpha, offset = _logistic(gram, labels)
-        return cls(_weights(rows, alpha), offset, cut)
+        cut = float(np.quantile(held[~labels], 1 - false_positives, method="higher"))
+        # A text of unknown words scores the offset: that alone is no ground for stopping it.
+        return cls(_weights(rows, alpha), offset, max(cut, offset + _GROUND))
 
     def score(self, text: str) -> float:
         """The log-odds of the most suspicious sentence."""
@@ -207,7 +209,7 @@ def _weights(rows: Sequence[npt.NDArray[np.int64]], alpha: Vector) -> Vector:
     weights = np.zeros(_BUCKETS)
     for row, a in zip(rows, alpha, strict=True):
         weights[row] += a / np.sqrt(max(1, len(row)))
-    return weights
+    return weights.astype(np.float16).astype(np.float64)  # as they are stored: what is proved is served
 
 
 def _score(text: str, weights: Vector, offset: float) -> float:
