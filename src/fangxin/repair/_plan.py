@@ -54,10 +54,10 @@ class Settings:
     seed: int = 20261122
     max_tokens: int = 64
     benign_tokens: int = 32
-    budget: int = 4000
-    asks_per_region: int = 12
+    budget: int = 3100
+    asks_per_region: int = 8
     goals_per_risk: int = 16
-    families_per_goal: int = 3
+    families_per_goal: int = 2
     ability_tasks: int = 90
     shares: tuple[float, float, float] = (0.35, 0.15, 0.50)
     tolerance: float = 0.10

@@ -221,7 +221,7 @@ intent_guard_alone = Repair(
 )
 intent_guard_and_fitted_guard = Repair(
     "intent_guard_and_fitted_guard",
-    12,
+    45,
     True,
     "The guard of intent and the fitted input guard together.",
     "意图护栏与拟合的输入护栏并用。",
