@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 # Exit codes: 0 well; 1 the answer is bad news; 2 the input can't be used; 3 something failed while running.
 BAD_NEWS, BAD_INPUT, FAILED = 1, 2, 3
+_STOPPED = 130  # as shells count a process that SIGINT ended
 
 
 class InputError(Exception):
@@ -68,6 +69,8 @@ def leave(app: typer.Typer) -> int:
         if not said().strip():  # the help was printed for want of a command
             return BAD_INPUT
         raise InputError(f"{said().strip().rstrip('.')}: see `{path} --help`.") from None
+    if code == _STOPPED:  # Typer's word for a Ctrl-C
+        raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
 
 
@@ -77,7 +80,7 @@ def failing(as_json: bool) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        _stop("Stopped. Finished trials are kept: give the same command and --out to go on.", 130, as_json)
+        _stop("Stopped. What was finished is kept; harden goes on with the same --out.", _STOPPED, as_json)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
