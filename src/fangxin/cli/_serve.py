@@ -67,6 +67,9 @@ async def _serve(
                     sys.stdout.flush()
                 shield = f"shield {', '.join(layers)}" if layers else "NO SHIELD"
                 signed = f"signed by {signer}" if signer else "not signed"
+                proof = str(bundle.proof.get("status", "not said"))
+                if proof not in ("proved", "no_weakness"):
+                    _say(f"Warning: the run that made this bundle did not prove it (status: {proof}).")
                 _say(f"Listening at {url}: model {name}; {shield}; {signed}; ledger {ledger.where}.")
 
             def stopping() -> None:
