@@ -17,6 +17,9 @@ def trial(ask: Ask, outcome: bool | None) -> Trial:
                  outcome, failure=failure)  # fmt: skip
 
 
+TWELVE = replace(ENGLISH, asks_per_region=12)
+
+
 async def found(outcome: Callable[[Ask], bool | None], settings=ENGLISH) -> tuple[Found, list[int]]:
     waves: list[int] = []
 
