@@ -20,7 +20,7 @@ def trial(ask: Ask, outcome: bool | None) -> Trial:
 TWELVE = replace(ENGLISH, asks_per_region=12)
 
 
-async def found(outcome: Callable[[Ask], bool | None], settings=ENGLISH) -> tuple[Found, list[int]]:
+async def found(outcome: Callable[[Ask], bool | None], settings=TWELVE) -> tuple[Found, list[int]]:
     waves: list[int] = []
 
     async def ask(asks: Sequence[Ask]) -> list[Trial]:
