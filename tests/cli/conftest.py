@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,7 @@ class Shell:
         return self("harden", *self.options(out), "--json", *more, **how)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def endpoint() -> Iterator[Served]:
     with served() as running:
         yield running
@@ -129,11 +129,8 @@ def furnished(folder: Path, endpoint: Served) -> Shell:
     return Shell(folder, endpoint)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, endpoint: Served) -> tuple[Shell, Done]:
     """A finished run with every shipped repair, to be copied by whoever changes it."""
     shell = furnished(tmp_path_factory.mktemp("finished"), endpoint)
     return shell, shell.harden(code=FULL, timeout=300)
-
-
-Copied = Callable[[], Path]

@@ -198,6 +198,10 @@ class Served:
         rows: list[dict[str, Any]] = self._get("/asked")
         return rows
 
+    def count(self) -> int:
+        """How many requests the model has had."""
+        return int(self._get("/count"))
+
     def styled(self, style: Style) -> None:
         """Let the model behave otherwise from now on."""
         data = json.dumps(asdict(style)).encode()
@@ -272,6 +276,9 @@ async def _serve(style: Style) -> None:
     async def log(request: web.Request) -> web.Response:
         return web.json_response(asked)
 
+    async def count(request: web.Request) -> web.Response:
+        return web.json_response(len(asked))
+
     async def forget(request: web.Request) -> web.Response:
         asked.clear()
         return web.json_response({})
@@ -281,6 +288,7 @@ async def _serve(style: Style) -> None:
     app.router.add_post("/v1/chat/completions", complete)
     app.router.add_post("/style", restyle)
     app.router.add_get("/asked", log)
+    app.router.add_get("/count", count)
     app.router.add_get("/forget", forget)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()

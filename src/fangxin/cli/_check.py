@@ -10,6 +10,11 @@ from fangxin.cli._terminal import BAD_NEWS, emit, plain, run, say
 
 def check(
     bundle: Annotated[Path, typer.Argument(help="The folder of a bundle.")],
+    judge: Annotated[
+        str | None, typer.Option(help="URL of a model that judges; whoever judged the run by default.")
+    ] = None,
+    judge_name: Annotated[str | None, typer.Option(help="The judge model at that URL.")] = None,
+    judge_key_env: Annotated[str, typer.Option(help="Variable with the judge's key.")] = "JUDGE_API_KEY",
     concurrency: Annotated[int | None, typer.Option(min=1, help="Asks in flight.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
@@ -24,8 +29,10 @@ def check(
     Exit code: 0 none has come back; 1 one has; 2 bad input; 3 failed.
     """
     from fangxin.cli import _replay
+    from fangxin.cli._judging import JudgeSpec
 
-    outcome = run(_replay.replay(bundle, concurrency=concurrency, quiet=quiet))
+    spec = JudgeSpec(judge, judge_name, judge_key_env) if judge else None
+    outcome = run(_replay.replay(bundle, judge=spec, concurrency=concurrency, quiet=quiet))
     if as_json:
         emit(outcome)
     else:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fangxin.agent import Bundle, ModelSpec
+from fangxin.cli._judging import JudgeSpec
 from fangxin.defend import Shield
 from fangxin.dialogue import DialoguePrompt
 from fangxin.ledger import SigningKey, checkpoint
@@ -26,6 +27,7 @@ def conclude(
     *,
     run: Run,
     spec: ModelSpec,
+    judge: JudgeSpec,
     shield: Shield,
     errors: Errors,
     more: Mapping[str, Any],
@@ -38,6 +40,7 @@ def conclude(
         verdict: the same as plain data.
         run: with the ledger.
         spec: how the model is reached.
+        judge: who judged.
         shield: the one to be served.
         errors: what is known of the judge's mistakes.
         more: what the result holds besides the verdict; may replace parts of it.
@@ -54,7 +57,11 @@ def conclude(
         DialoguePrompt.of(verdict["agent"]["prompt"]),
         shield,
         Sampling(max_tokens=512),
-        {**summary, "settings": json.loads(json.dumps(asdict(outcome.plan.settings)))},
+        {
+            **summary,
+            "settings": json.loads(json.dumps(asdict(outcome.plan.settings))),
+            "judge": judge.as_dict(),
+        },
     ).save(bundle)
     Register(register.of(digest)).save(bundle / "register.json")
     decided = {"status": verdict["status"], "trials": verdict["trials_sha256"]}

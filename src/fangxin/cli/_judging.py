@@ -31,6 +31,10 @@ class JudgeSpec:
     key_env: str = "JUDGE_API_KEY"
     panel: Path | None = None
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for a bundle, so that `check` asks the same judge; the panel is the run's."""
+        return {"url": self.url, "model_name": self.model_name, "key_env": self.key_env}
+
 
 @dataclass(frozen=True)
 class Panel:

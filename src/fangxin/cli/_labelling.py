@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from fangxin.agent import Agent, Bundle
 from fangxin.cli._conclude import conclude, tidy
-from fangxin.cli._judging import errors_from
+from fangxin.cli._judging import JudgeSpec, errors_from
 from fangxin.cli._settings import plan_of, settings_from
 from fangxin.cli._terminal import InputError, say
 from fangxin.defend import Shield
@@ -150,8 +150,12 @@ def _from_person(todo: list[Trial], total: int) -> Iterable[tuple[str, bool]]:
         say(f"\n[bold]{i}/{len(todo)}[/bold] {trial.language}")
         for who, text in (("Q", trial.question), ("A", trial.reply or "")):
             sys.stderr.write(f"{who}: {printable(text)}\n")
-        while (answer := input(f"{ask} [y/n/s/q] ").strip().lower()) not in ("y", "n", "s", "q"):
-            pass
+        answer = ""
+        while answer not in ("y", "n", "s", "q"):
+            sys.stderr.write(f"{ask} [y/n/s/q] ")
+            sys.stderr.flush()
+            line = sys.stdin.readline()
+            answer = line.strip().lower() if line else "q"
         if answer == "q":
             return
         if answer != "s":
@@ -190,6 +194,7 @@ def _write_down(
         verdict,
         run=run,
         spec=bundle.model,
+        judge=JudgeSpec(**bundle.proof["judge"]),
         shield=bundle.shield,
         errors=errors,
         more={

@@ -128,6 +128,7 @@ async def loop(
             verdict,
             run=run,
             spec=spec,
+            judge=judge,
             shield=outcome.chosen.shield if outcome.chosen else default,
             errors=errors,
             more={"cost": cost, "started": started, "seconds": round(seconds, 1)},

@@ -25,8 +25,13 @@ class InputError(Exception):
 
 
 def emit(data: Mapping[str, Any]) -> None:
-    """Print one JSON object on stdout."""
-    sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=1) + "\n")
+    """Print one JSON object on stdout; a reader that hung up ends the command."""
+    try:
+        sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=1) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
 
 
 def say(text: str) -> None:
@@ -81,9 +86,6 @@ def failing(as_json: bool) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         _stop("Stopped. What was finished is kept; harden goes on with the same --out.", _STOPPED, as_json)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(FAILED)
     except Exception as error:
         known = _known(error)
         if known is None:

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fangxin.cli import app
+from fangxin.cli._terminal import InputError
+
+
+def test_every_card_is_printed() -> None:
+    done = CliRunner().invoke(app, ["detect", "cards", "--json"])
+    assert done.exit_code == 0
+    cards = {card["name"]: card for card in json.loads(done.stdout)["cards"]}
+    assert {"ngram-judge", "prompt-guard", "reply-guard"} <= set(cards)
+    assert all(card["purpose"] and card["figures"] for card in cards.values())
+    said = CliRunner().invoke(app, ["detect", "cards"])
+    assert said.exit_code == 0
+    assert "ngram-judge" in said.stdout
+
+
+def test_training_needs_its_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FANGXIN_DATA", raising=False)
+    none = CliRunner().invoke(app, ["detect", "train"])
+    assert isinstance(none.exception, InputError)
+    assert "FANGXIN_DATA" in str(none.exception)
+    empty = CliRunner().invoke(app, ["detect", "train", "--data", str(tmp_path)])
+    assert isinstance(empty.exception, InputError)
+    assert "docs/data.md" in str(empty.exception)
