@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from fangxin.cli import main
 
 from .scripted import Served, Style, panel, served
 
@@ -108,6 +110,25 @@ class Shell:
 
     def harden(self, *more: str, out: str = "run", **how: Any) -> Done:
         return self("harden", *self.options(out), "--json", *more, **how)
+
+
+@pytest.fixture
+def inside(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., Done]:
+    """Runs `harden` in this process, for what is refused before anything begins."""
+    for name, value in shell.environment().items():
+        monkeypatch.setenv(name, value)
+
+    def run(*more: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["fangxin", "harden", *shell.options(), "--json", *more])
+        with pytest.raises(SystemExit) as left:
+            main()
+        out, err = capfd.readouterr()
+        assert isinstance(left.value.code, int)
+        return Done(left.value.code, out, err)
+
+    return run
 
 
 @pytest.fixture(scope="session")

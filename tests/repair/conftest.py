@@ -42,12 +42,21 @@ def plan_of(settings: Settings) -> Plan:
     )
 
 
+def only_cheap(patch: pytest.MonkeyPatch) -> None:
+    kept = {name: _repairs.repairs()[name] for name in ("prompt_clauses", "goal_priority")}
+    patch.setattr(_repairs, "repairs", lambda: kept)
+    patch.setattr(_harden, "repairs", lambda: kept)
+
+
+def run_in(folder: Path, plan: Plan) -> Run:
+    sampling = Sampling(max_tokens=plan.settings.max_tokens, seed=plan.settings.seed)
+    return Run(folder, ScriptedJudge(), sampling, {task.id: task for task in plan.tasks})
+
+
 @pytest.fixture
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the repairs that need no fitting."""
-    kept = {name: _repairs.repairs()[name] for name in ("prompt_clauses", "goal_priority")}
-    monkeypatch.setattr(_repairs, "repairs", lambda: kept)
-    monkeypatch.setattr(_harden, "repairs", lambda: kept)
+    only_cheap(monkeypatch)
 
 
 @pytest.fixture
@@ -55,10 +64,9 @@ def opened(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     """Opens a run's folder, as each life of a run does."""
     runs: list[Run] = []
 
-    def open_run(plan: Plan, name: str = "run", **more: object) -> Run:
+    def open_run(plan: Plan, name: str = "run") -> Run:
         (tmp_path / name).mkdir(exist_ok=True)
-        sampling = Sampling(max_tokens=plan.settings.max_tokens, seed=plan.settings.seed)
-        run = Run(tmp_path / name, ScriptedJudge(), sampling, {task.id: task for task in plan.tasks}, **more)  # type: ignore[arg-type]
+        run = run_in(tmp_path / name, plan)
         runs.append(run)
         return run
 

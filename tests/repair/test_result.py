@@ -1,27 +1,35 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from fangxin.repair import clocked, compose
+from fangxin.agent import Agent
+from fangxin.repair import clocked, compose, harden
 from fangxin.repair._measure import tokens
 from fangxin.repair._result import versions
 
-from ..cli.scripted import COMPLIED, Style
-from .conftest import ENGLISH, MEASURED, SMALL
+from ..cli.scripted import COMPLIED, ScriptedModel, Style
+from .conftest import ENGLISH, MEASURED, MILD, SMALL, only_cheap, plan_of, run_in
 
 AGENT = {"model": {"kind": "scripted", "name": "scripted"}, "prompt": {}}
 RATE = {"rate", "low", "high", "n", "clusters"}
 
 
-@pytest.fixture
-async def whole(hardened: Any) -> tuple[Any, Any, dict[str, Any]]:
-    outcome, run, _ = await hardened(Style(), ENGLISH)
-    return outcome, run, compose(outcome, agent=AGENT, judges=[], errors=MEASURED, trials=run.trials)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Any, dict[str, Any]]]:
+    with pytest.MonkeyPatch.context() as patch:
+        only_cheap(patch)
+        plan = plan_of(ENGLISH)
+        run = run_in(tmp_path_factory.mktemp("whole"), plan)
+        outcome = asyncio.run(harden(run, Agent(ScriptedModel(Style())), plan, MEASURED, MILD))
+        yield outcome, run, compose(outcome, agent=AGENT, judges=[], errors=MEASURED, trials=run.trials)
+        run.close()
 
 
 async def test_the_contract(whole: Any) -> None:
