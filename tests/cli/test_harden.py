@@ -21,7 +21,7 @@ import pytest
 from fangxin.ledger import Ledger, lock
 from fangxin.report import verify_folder
 
-from .conftest import CHEAP, SMALL, Done, Shell
+from .conftest import CHEAP, QUICK, SMALL, Done, Shell
 from .scripted import COMPLIED, Style
 
 KEY = "sk-very-secret-0123456789"
@@ -130,12 +130,12 @@ def test_the_exit_code_tells_the_status(
     shell: Shell, style: Style, code: int, status: str, said: str
 ) -> None:
     shell.endpoint.styled(style)
-    done = shell.harden()
+    done = shell.harden(code=CHEAP)
     assert (done.code, done.json["status"]) == (code, status)
     assert said in done.json["reasons"][0]["en"]
     assert verify_folder(shell.folder / "run") == ([], [])
     report = (shell.folder / "run/report.html").read_text("utf-8")
-    assert "<html" in report
+    assert len(report) > 50_000
 
 
 def test_a_python_function_is_hardened_too(shell: Shell) -> None:
@@ -403,7 +403,7 @@ with scripted.served() as running:
     sys.argv = ["fangxin", "harden", "--model", running.url, "--model-name", "scripted", "--judge", running.url,
         "--judge-name", "judge", "--judge-panel", str(scripted.panel(pathlib.Path("panel.jsonl"))),
         "--config", "small.toml", "--out", "run", "--json"]
-    exec({CHEAP!r})
+    exec({QUICK!r})
 """
     env = {**os.environ, "FANGXIN_CONFIG": str(tmp_path / "config")}
     with _alone() as prefix:

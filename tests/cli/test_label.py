@@ -15,7 +15,7 @@ import pytest
 from fangxin.ledger import Ledger
 from fangxin.report import verify_folder
 
-from .conftest import CHEAP, Done, Shell, furnished
+from .conftest import QUICK, Done, Shell, furnished
 from .scripted import Served
 
 
@@ -183,7 +183,7 @@ def test_a_person_labels_at_a_terminal_and_stops_when_they_like(mine: tuple[Shel
     shell, before = mine
     main, child = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", CHEAP, "label", str(shell.folder / "run"), "--json", "--who", "Li"],
+        [sys.executable, "-c", QUICK, "label", str(shell.folder / "run"), "--json", "--who", "Li"],
         stdin=child, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=shell.folder, env=shell.environment(),
     )  # fmt: skip
     os.close(child)
