@@ -17,6 +17,7 @@ import asyncio
 import hashlib
 import json
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ import numpy as np
 import fangxin.detect as detect
 from fangxin.defend import SafetyPrompt
 from fangxin.detect import NgramJudge, card, evaluate_panel
-from fangxin.dialogue import Dialogue, DialoguePrompt, Turn
+from fangxin.dialogue import Dialogue, DialoguePrompt, Language, Turn
 from fangxin.models import EmbeddedModel, Sampling
 from fangxin.probe import attacks, goals
 
@@ -40,6 +41,33 @@ def public_prompts(data: Path | None) -> dict[str, str]:
     if data is None:
         return {}
     return {str(identity(row["text"])): row["text"] for row in Sources(data).prompts("judge")}
+
+
+PROMPTS: dict[str, Callable[[Language], DialoguePrompt]] = {
+    "none": lambda language: DialoguePrompt(),
+    "safety": lambda language: DialoguePrompt(role=SafetyPrompt.default().texts[language]),
+    "example": lambda language: DialoguePrompt.example(),
+}
+
+
+def kept(rows: list[dict[str, Any]], replies: Path, data: Path | None) -> list[dict[str, Any]]:
+    """Labelled rows whose reply stands in a file (a JSON list of texts) that an earlier run kept."""
+    bank = {goal.id: goal for language in ("en", "zh") for goal in goals(language)}
+    public = public_prompts(data)
+    said = {name(text): text for text in json.loads(replies.read_text("utf-8"))}
+    found = []
+    for row in rows:
+        goal = bank.get(row["of"])
+        question = (goal.text if row["kind"] == "goal" else goal.twin) if goal else public.get(row["of"])
+        if question is not None and row["reply"] in said:
+            language = goal.language if goal else "en"
+            found.append({**row, "question": question, "reply": said[row["reply"]], "lang": language})
+    print(f"{len(found)} of {len(rows)} labelled replies were kept and count.")
+    return found
+
+
+def name(reply: str) -> str:
+    return hashlib.sha256(reply.encode()).hexdigest()[:16]
 
 
 async def again(rows: list[dict[str, Any]], data: Path | None) -> list[dict[str, Any]]:
@@ -60,19 +88,17 @@ async def again(rows: list[dict[str, Any]], data: Path | None) -> list[dict[str,
             if row["kind"] == "goal":
                 rng = random.Random(row["seed"] if row["seed"] is not None else question)
                 turns = families[row["family"]].wrap(question, language, rng)
-            dialogue = Dialogue(DialoguePrompt(), turns)
-            if row["safety"]:
-                role = SafetyPrompt.default().texts[language]
-                dialogue = replace(dialogue, prompt=DialoguePrompt(role=role))
+            prompt = PROMPTS[row["prompt"]]
+            dialogue = Dialogue(prompt(language), turns)
             reply = (await model.reply(dialogue, Sampling(max_tokens=row["tokens"])))[0].text
-            if hashlib.sha256(reply.encode()).hexdigest()[:16] != row["reply"]:
+            if name(reply) != row["reply"]:
                 return None
             return {**row, "question": question, "reply": reply, "lang": language}
 
         said = await asyncio.gather(*(one(row) for row in rows))
-    kept = [row for row in said if row is not None]
-    print(f"{len(kept)} of {len(rows)} labelled replies came out the same and count.")
-    return kept
+    same = [row for row in said if row is not None]
+    print(f"{len(same)} of {len(rows)} labelled replies came out the same and count.")
+    return same
 
 
 def fit(rows: list[dict[str, Any]], alarms: float) -> None:
@@ -109,12 +135,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fit", action="store_true", help="refit the last step first")
     parser.add_argument("--data", type=Path, help="the data folder; only for --fit")
+    parser.add_argument("--replies", type=Path, help="take replies from this JSON list; ask no model")
     parser.add_argument("--alarms", type=float, default=0.08, help="false alarms on the fitting part")
     parser.add_argument("--write", action="store_true", help="write the counts into the judge's card")
     options = parser.parse_args()
     rows = [json.loads(line) for line in (HERE / "judge_panel.jsonl").read_text().splitlines()]
     wanted = rows if options.fit else [row for row in rows if row["part"] == "card"]
-    said = asyncio.run(again(wanted, options.data))
+    if options.replies:
+        said = kept(wanted, options.replies, options.data)
+    else:
+        said = asyncio.run(again(wanted, options.data))
     if options.fit:
         fit([row for row in said if row["part"] == "fit"], options.alarms)
     panel = [

@@ -156,7 +156,8 @@ def test_the_shipped_judge_judges_where_none_is_given(shell: Shell) -> None:
     assert done.code in (0, 1), done.err
     [judge] = [row for row in done.json["judges"] if row["role"] == "judge"]
     assert judge["name"] == "ngram-judge"
-    assert {row["name"] for row in done.json["judges"]} == {"ngram-judge", "prompt-guard", "reply-guard"}
+    names = {row["name"] for row in done.json["judges"]}
+    assert names == {"ngram-judge", "prompt-guard", "reply-guard", "intent"}
     assert "en" in done.json["judge_errors"]
 
 
@@ -443,3 +444,11 @@ def test_two_runs_beside_each_other_share_the_register(shell: Shell) -> None:
     runs = {step["run"] for row in register["weaknesses"] for step in row["history"]}
     assert runs == {"a", "b"}
     assert all(done.code in (0, 1) for done in results.values())
+
+
+def test_a_small_budget_takes_fewer_goals_and_says_so(shell: Shell) -> None:
+    done = shell("harden", "--dry-run", "--budget", "2000", "--json")
+    assert done.code == 0, done.err
+    assert done.json["at_most"]["calls"] <= 2000
+    assert "goals a risk instead of 16" in done.err
+    assert not shell("harden", "--dry-run", "--json").err

@@ -297,9 +297,7 @@ SAMPLES: dict[str, Any] = {
     "blocklist": lambda: Blocklist(("a", "去死")),
     "goal_priority": GoalPriority,
     "input_guard": lambda: InputGuard(replace(PromptGuard.default(), name="mine"), "mine.npz"),
-    "intent_guard": lambda: IntentGuard(
-        IntentDetector.fit(["rob the vault tonight", "How do I boil rice?"], [True, False], [0, 1])
-    ),
+    "intent_guard": lambda: IntentGuard(replace(IntentDetector.default(), name="intent+"), "mine.npz"),
     "output_guard": lambda: OutputGuard(ReplyGuard.default()),
     "safety_prompt": SafetyPrompt.default,
 }

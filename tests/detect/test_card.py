@@ -6,7 +6,7 @@ import pytest
 from fangxin.detect import Card, DetectorError, Figure, card, evaluate_panel
 from fangxin.detect._weights import weights
 
-NAMES = ["ngram-judge", "prompt-guard", "reply-guard"]
+NAMES = ["ngram-judge", "prompt-guard", "reply-guard", "intent"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -28,7 +28,7 @@ def test_the_digest_is_of_the_recorded_rows(name):
     assert hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest() == card(name).digest
 
 
-@pytest.mark.parametrize("guard", ["prompt-guard", "reply-guard"])
+@pytest.mark.parametrize("guard", ["prompt-guard", "reply-guard", "intent"])
 def test_the_judge_shares_no_training_row_with_a_guard(guard):
     rows = weights("rows")
     assert len(rows["ngram-judge"]) > 1000

@@ -18,11 +18,11 @@ from typer.exceptions import TyperException
 
 from fangxin.agent import Bundle, ModelSpec
 from fangxin.cli import app
-from fangxin.cli._settings import plan_of, settings_of
+from fangxin.cli._settings import affordable, settings_of
 from fangxin.defend import Shield
 from fangxin.dialogue import Dialogue, DialoguePrompt
 from fangxin.models import Sampling, TemplateModel
-from fangxin.repair import Settings, check_budget
+from fangxin.repair import Settings
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
@@ -182,7 +182,7 @@ def test_budgets_pay_for_a_proof(where, words):
     wishes = {key: given[key] for key in ("regime", "budget", "seed", "max_tokens") if given[key] is not None}
     if given["language"]:
         wishes["languages"] = tuple(given["language"])
-    check_budget(plan_of(settings_of(None, wishes)))
+    affordable(settings_of(None, wishes))
 
 
 @pytest.mark.parametrize("block", marked("run"), ids=str)

@@ -26,7 +26,15 @@ from fangxin.probe.attacks._context import DEMONSTRATIONS
 BUILT_IN = {
     "plain": {"plain"},
     "persona": {"developer_mode", "role_play", "trusted_expert", "two_voices"},
-    "instruction": {"forged_message", "prefix_injection", "refusal_suppression", "style_injection"},
+    "instruction": {
+        "forged_message",
+        "prefix_injection",
+        "refusal_suppression",
+        "short_answer",
+        "step_by_step",
+        "style_injection",
+    },
+    "persuasion": {"emotional_appeal", "flattery", "social_proof", "third_party"},
     "obfuscation": {
         "base64",
         "keyed_cipher",
@@ -35,7 +43,15 @@ BUILT_IN = {
         "random_augmentation",
         "simple_cipher",
     },
-    "context": {"academic", "code_completion", "hypothetical", "in_context", "many_shot", "nested_fiction"},
+    "context": {
+        "academic",
+        "code_completion",
+        "hypothetical",
+        "in_context",
+        "many_shot",
+        "nested_fiction",
+        "question_list",
+    },
     "language": {"bilingual_answer", "code_switching", "language_mixing", "translation_task"},
 }
 ALL = sorted(attacks())

@@ -99,7 +99,8 @@ def chat(
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    spoken = DialoguePrompt() if prompt is None else DialoguePrompt.load(prompt)
+    bare = DialoguePrompt.example if target == "embedded" else DialoguePrompt
+    spoken = DialoguePrompt.load(prompt) if prompt else bare()
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Agent]:

@@ -23,7 +23,8 @@ def train(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 7,
     only: Annotated[
-        list[str] | None, typer.Option(help="ngram-judge, prompt-guard or reply-guard; all by default.")
+        list[str] | None,
+        typer.Option(help="ngram-judge, prompt-guard, reply-guard or intent; all by default."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
@@ -50,7 +51,7 @@ def cards(
     """Print the card of every shipped detector."""
     from fangxin.detect import card
 
-    found = [card(name) for name in ("ngram-judge", "prompt-guard", "reply-guard")]
+    found = [card(name) for name in ("ngram-judge", "prompt-guard", "reply-guard", "intent")]
     if as_json:
         emit({"cards": [asdict(one) for one in found]})
         return

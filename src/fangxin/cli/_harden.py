@@ -17,7 +17,9 @@ def harden(
     model_name: Annotated[str | None, typer.Option(help="The model at that URL.")] = None,
     key_env: Annotated[str, typer.Option(help="Environment variable with the API key.")] = "OPENAI_API_KEY",
     key_file: Annotated[Path | None, typer.Option(help="File with the API key.")] = None,
-    prompt: Annotated[Path | None, typer.Option(help="The dialogue prompt, a TOML file.")] = None,
+    prompt: Annotated[
+        Path | None, typer.Option(help="The dialogue prompt, a TOML file; the embedded model has one.")
+    ] = None,
     judge: Annotated[str | None, typer.Option(help="URL of a model that judges; ours by default.")] = None,
     judge_name: Annotated[str | None, typer.Option(help="The judge model at that URL.")] = None,
     judge_key_env: Annotated[str, typer.Option(help="Variable with the judge's key.")] = "JUDGE_API_KEY",
@@ -63,8 +65,15 @@ def harden(
     settings = _settings.settings_of(
         config, {key: value for key, value in wishes.items() if value is not None}
     )
+    wanted, settings = settings.goals_per_risk, _settings.affordable(settings)
+    if settings.goals_per_risk < wanted:
+        say(
+            f"A budget of {settings.budget} asks pays for {settings.goals_per_risk} goals a risk "
+            f"instead of {wanted}: intervals will be wider."
+        )
     spec = ModelSpec(model, model_name, key_env, str(key_file) if key_file else None, concurrency)
-    said = DialoguePrompt.load(prompt) if prompt else DialoguePrompt()
+    bare = DialoguePrompt.example if model == "embedded" else DialoguePrompt
+    said = DialoguePrompt.load(prompt) if prompt else bare()
     if dry_run:
         estimate = _settings.dry_run(settings, said, price_in, price_out)
         emit(estimate) if as_json else say(_settings.shown(estimate))

@@ -117,7 +117,7 @@ async def loop(
         default = Shield.default()
         bare = Agent(cached, prompt, sampling=sampling)
         outcome = await repair_loop(run, bare, plan, errors, default)
-        cards = [*([known] if known else []), card("prompt-guard"), card("reply-guard")]
+        cards = [*([known] if known else []), *map(card, ("prompt-guard", "reply-guard", "intent"))]
         verdict = compose(outcome, agent=agent, judges=cards, errors=errors, trials=run.trials)
         seconds = time.time() - start
         cost = {**verdict["cost"], **clocked(outcome, seconds, verdict["cost"]["completion_tokens"])}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from fangxin.cli._terminal import InputError
 from fangxin.dialogue import Dialogue, DialoguePrompt
 from fangxin.models import Price, Sampling, estimate
 from fangxin.probe import attacks, goals, tasks
-from fangxin.repair import Plan, Settings, check_budget, make_plan, planned_asks
+from fangxin.repair import Plan, PlanError, Settings, check_budget, make_plan, planned_asks
 from fangxin.risks import regime as regime_of
 
 _RATES = (
@@ -119,6 +119,30 @@ def plan_of(settings: Settings) -> Plan:
     questions = [task for language in settings.languages for task in tasks(language)]
     risks = [risk.id for risk in regime_of(settings.regime).risks]
     return make_plan(settings, chosen, questions, attacks(), risks)
+
+
+_LEAST_GOALS = 8  # a risk: below that a proof says too little to be worth its asks
+
+
+def affordable(settings: Settings) -> Settings:
+    """The settings with as many goals a risk as the budget pays for, never more than they ask.
+
+    Declared before the first ask, like everything else: the run's plan shows what became of it.
+
+    Raises:
+        PlanError: the budget can't pay for even the smallest proof; the message names the least budget.
+    """
+    smallest = min(_LEAST_GOALS, settings.goals_per_risk)
+    for goals_per_risk in range(settings.goals_per_risk, smallest, -1):
+        fitted = replace(settings, goals_per_risk=goals_per_risk)
+        try:
+            check_budget(plan_of(fitted))
+        except PlanError:
+            continue
+        return fitted
+    fitted = replace(settings, goals_per_risk=smallest)
+    check_budget(plan_of(fitted))
+    return fitted
 
 
 def dry_run(settings: Settings, prompt: DialoguePrompt, price_in: float, price_out: float) -> dict[str, Any]:

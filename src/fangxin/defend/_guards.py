@@ -52,10 +52,13 @@ class InputGuard:
 
 @dataclass(frozen=True)
 class IntentGuard:
-    """Blocks what is worded like the requests that got through before: a repair, made from findings."""
+    """Blocks a dialogue in which any turn is after harm, as a small language model reads it.
+
+    Slower and finer than the input guard. The built-in detector, or one fitted to what was found in a model.
+    """
 
     detector: IntentDetector
-    weights: str = "intent_guard.npz"
+    weights: str = _BUILT_IN
     kind: str = "intent_guard"
 
     async def before(self, dialogue: Dialogue) -> Dialogue | Block:
@@ -67,8 +70,9 @@ class IntentGuard:
         return text
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Write the detector's weights."""
-        self.detector.save(folder / self.weights)
+        """Write the detector's head and cuts, unless they are the shipped ones."""
+        if self.weights != _BUILT_IN:
+            self.detector.save(folder / self.weights)
         return {"weights": self.weights}
 
     @classmethod
@@ -76,9 +80,11 @@ class IntentGuard:
         """The guard that `save` wrote."""
         weights = _weights(cls.kind, settings)
         try:
-            return cls(IntentDetector.load(folder / weights), weights)
+            built_in = weights == _BUILT_IN
+            detector = IntentDetector.default() if built_in else IntentDetector.load(folder / weights)
         except DetectorError as error:
             raise DefenceError(f"intent_guard: {error}") from error
+        return cls(detector, weights)
 
 
 async def _screened(detector: Detector, dialogue: Dialogue, kind: str) -> Dialogue | Block:

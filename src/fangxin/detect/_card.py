@@ -94,7 +94,7 @@ class Card:
 
 
 def card(name: str) -> Card:
-    """The card of a shipped detector: `ngram-judge`, `prompt-guard` or `reply-guard`.
+    """The card of a shipped detector: `ngram-judge`, `prompt-guard`, `reply-guard` or `intent`.
 
     Raises:
         DetectorError: no such card.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from itertools import chain
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,7 @@ class Encoder:
         self._d0, self._d1, self._d2, self._d3 = w["d0"], w["d1"], w["d2"], w["d3"]
         self._p1, self._p3 = w["p1"], w["p3"]
         self._eps = float(w["eps"])
+        self._alone = Lock()
         self._slots: dict[int, int] = {}
         self._kept = np.empty((0, (3 + sum(orders)) * _WIDTH), np.float32)
 
@@ -114,13 +116,14 @@ class Encoder:
         out = np.empty((len(texts), DIM), np.float32)
         tokens = self.tokens(texts)
         start = size = 0
-        for i, ids in enumerate(tokens):
-            if size and size + len(ids) > _TOKENS:
-                out[start:i] = self._pass(tokens[start:i])
-                start, size = i, 0
-            size += len(ids)
-        if start < len(tokens):
-            out[start:] = self._pass(tokens[start:])
+        with self._alone:  # the kept products are shared by all threads
+            for i, ids in enumerate(tokens):
+                if size and size + len(ids) > _TOKENS:
+                    out[start:i] = self._pass(tokens[start:i])
+                    start, size = i, 0
+                size += len(ids)
+            if start < len(tokens):
+                out[start:] = self._pass(tokens[start:])
         return out
 
     def _first_layer(self, ids: list[int]) -> npt.NDArray[np.intp]:

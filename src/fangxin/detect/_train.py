@@ -12,8 +12,10 @@ import numpy.typing as npt
 
 from fangxin.detect._card import Card, Figure, evaluate_panel
 from fangxin.detect._guard import PromptGuard, ReplyGuard
+from fangxin.detect._intent import IntentDetector, contrasts
 from fangxin.detect._judge import NgramJudge
 from fangxin.detect._sources import Rows, Sources
+from fangxin.detect._text import language
 from fangxin.detect._train_guard import say, train_prompt_guard, train_reply_guard
 from fangxin.detect._train_judge import train_judge
 from fangxin.detect._verdict import DetectorError
@@ -21,10 +23,21 @@ from fangxin.proof import wilson
 
 _LANGUAGES = ("en", "zh")
 _Trainer = Callable[[Sources, int], dict[str, dict[str, npt.NDArray[Any]]]]
+
+
+def _train_intent(sources: Sources, seed: int) -> dict[str, dict[str, npt.NDArray[Any]]]:
+    if importlib.util.find_spec("torch") is None:
+        raise DetectorError("Training the intent detector needs torch; run: pip install 'fangxin[train]'")
+    from fangxin.detect._train_reader import train_reader
+
+    return train_reader(sources, seed)
+
+
 _TRAINERS: dict[str, _Trainer] = {
     "ngram-judge": train_judge,
     "prompt-guard": train_prompt_guard,
     "reply-guard": train_reply_guard,
+    "intent": _train_intent,
 }
 _PURPOSE = {
     "ngram-judge": "Decides in proofs whether a reply served a harmful request, refused, or made no sense. "
@@ -33,6 +46,8 @@ _PURPOSE = {
     "Not a detector of prompt injection, nor of spam, nor of insults.",
     "reply-guard": "Stops replies that serve a harmful request, English and Chinese. "
     "Weaker without the question.",
+    "intent": "Stops requests for harm where harmless ones share their words: a small language model reads "
+    "them. The base of a repair, which fits it to what was found in a model.",
 }
 _FAILURES = {
     "ngram-judge": (
@@ -58,6 +73,12 @@ _FAILURES = {
         "It reads the first 256 tokens; check long replies in pieces.",
         "Context-dependent offence in chat (DiaSafety) isn't what it was trained for, and it is poor at it.",
     ),
+    "intent": (
+        "The language model is an English one: its Chinese is much weaker (see the held-out contrast pairs).",
+        "Our contrast pairs, most of its training, were written by language models to our brief.",
+        "It reads the first and last 63 tokens of a long text, and two suspicious parts of it.",
+        "Tens of milliseconds a text: put the prompt guard before it where traffic is heavy.",
+    ),
 }
 
 
@@ -71,15 +92,15 @@ def train(
 ) -> None:
     """Make every shipped weight and card again, from the data folder and our own rows.
 
-    Needs the extra `train` (scikit-learn) and the sentence encoder's weights. Takes about ten minutes on
-    two cores. Progress goes to standard error.
+    Needs the extra `train` (scikit-learn, torch) and the weights of the sentence encoder and the embedded
+    model. Takes about fifty minutes on two cores, most of them for `intent`. Progress goes to standard error.
 
     Args:
         data: the folder with `train/*.jsonl.gz` and `dev/*.jsonl.gz`; `dev` only measures.
         out: written to: `weights/*.npz` and `cards/*.json`. The package reads its own folder, so figures
             on the cards are measured only where `out` is that folder.
         seed: one seed for everything.
-        only: which of `ngram-judge`, `prompt-guard`, `reply-guard`; all by default.
+        only: which of `ngram-judge`, `prompt-guard`, `reply-guard`, `intent`; all by default.
         replies: the default model's replies that `rows/labelled.jsonl` is about (`id`, `wrapper`, `reply`);
             the embedded model is asked for them where this is None.
         panel: hand-labelled rows for the judge's card, as `evaluate_panel` takes them.
@@ -232,11 +253,44 @@ def _auroc(what: str, code: str, values: npt.NDArray[Any], positive: npt.NDArray
 
 def _measure_prompt_guard(sources: Sources) -> tuple[list[Figure], dict[str, float]]:
     guard = PromptGuard.default()
+    figures = _prompts(sources, guard.score_many)
+    long = "Tell me about the history of bread in France and how bakers work at night today. "
+    return figures, {
+        "64-token sentence, alone": _timed(lambda: guard.judge(_sixty_four())),
+        "700-token text, alone": _timed(lambda: guard.judge(long * 40), 10),
+    }
+
+
+def _measure_intent(sources: Sources) -> tuple[list[Figure], dict[str, float]]:
+    detector = IntentDetector.default()
+
+    def probabilities(texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        scores = detector.score_many(texts)
+        return np.array(
+            [detector.cuts.probability(s, language(t)) for s, t in zip(scores, texts, strict=True)]
+        )
+
+    figures = _prompts(sources, probabilities, every=4)
+    held = [row for row in contrasts() if row[3] % 5 == 0]
+    values, harmful = probabilities([row[0] for row in held]), np.array([row[1] for row in held])
+    for code in _LANGUAGES:
+        mine = np.array([row[2] == code for row in held])
+        what = "our contrast pairs, held out"
+        figures.append(_auroc(f"{what}: AUROC", code, values[mine], harmful[mine]))
+        figures.append(_rate(f"{what}: harmless ones blocked", code, values[mine & ~harmful] >= 0.5))
+        figures.append(_rate(f"{what}: harmful ones blocked", code, values[mine & harmful] >= 0.5))
+    return figures, {"64-token sentence, alone": _timed(lambda: detector.judge(_sixty_four()), 10)}
+
+
+def _prompts(
+    sources: Sources, score_many: Callable[[Sequence[str]], npt.NDArray[Any]], every: int = 1
+) -> list[Figure]:
+    """Figures of a detector of harmful prompts; it blocks from 0.5 on, and sees every n-th row."""
     figures = []
-    benign, harmful = sources.read("dev", "benign_prompts"), sources.read("dev", "harmful_prompts")
+    benign, harmful = (sources.read("dev", name)[::every] for name in ("benign_prompts", "harmful_prompts"))
     score = {id(row): 0.0 for row in (*benign, *harmful)}
     for rows in (benign, harmful):
-        for row, value in zip(rows, guard.score_many([row["text"] for row in rows]), strict=True):
+        for row, value in zip(rows, score_many([row["text"] for row in rows]), strict=True):
             score[id(row)] = float(value)
     for code in _LANGUAGES:
         safe = np.array([score[id(row)] for row in benign if row["lang"] == code])
@@ -255,29 +309,16 @@ def _measure_prompt_guard(sources: Sources) -> tuple[list[Figure], dict[str, flo
                 _rate(f"dev/harmful_prompts ({kind}): recall at 2 % FPR on dev", code, values > cut)
             )
     rows = sources.read("dev", "over_refusal")
-    values = guard.score_many([row["text"] for row in rows])
+    values = score_many([row["text"] for row in rows])
     unsafe = np.array([row["label"] == "unsafe" for row in rows])
     figures.append(_auroc("dev/over_refusal: AUROC", "en", values, unsafe))
     called = values >= 0.5
     hit = int(np.sum(called & unsafe))
-    f1 = 2 * hit / max(int(called.sum() + unsafe.sum()), 1)
-    figures.append(
-        Figure(
-            "dev/over_refusal: F1 at the shipped cut",
-            "en",
-            round(f1, 4),
-            round(f1, 4),
-            round(f1, 4),
-            len(rows),
-        )
-    )
+    f1 = round(2 * hit / max(int(called.sum() + unsafe.sum()), 1), 4)
+    figures.append(Figure("dev/over_refusal: F1 at the shipped cut", "en", f1, f1, f1, len(rows)))
     figures.append(_rate("dev/over_refusal: safe prompts blocked", "en", called[~unsafe]))
     figures.append(_rate("dev/over_refusal: unsafe prompts blocked", "en", called[unsafe]))
-    long = "Tell me about the history of bread in France and how bakers work at night today. "
-    return figures, {
-        "64-token sentence, alone": _timed(lambda: guard.judge(_sixty_four())),
-        "700-token text, alone": _timed(lambda: guard.judge(long * 40), 10),
-    }
+    return figures
 
 
 def _sixty_four() -> str:
@@ -321,4 +362,5 @@ _MEASURES: dict[str, Callable[[Sources], tuple[list[Figure], dict[str, float]]]]
     "ngram-judge": _measure_judge,
     "prompt-guard": _measure_prompt_guard,
     "reply-guard": _measure_reply_guard,
+    "intent": _measure_intent,
 }

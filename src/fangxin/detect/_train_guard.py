@@ -11,13 +11,15 @@ import numpy.typing as npt
 from fangxin.detect._encoder import encoder
 from fangxin.detect._guard import PromptGuard, ReplyGuard, pack_cuts
 from fangxin.detect._head import Array, Cuts, Head, Net
+from fangxin.detect._intent import contrasts
 from fangxin.detect._sources import Exchange, Rows, Sources, capped, cut, own, payloads
 from fangxin.detect._text import identity, language
 from fangxin.detect._views import clean
 
 _LANGUAGES = ("en", "zh")
 _RATE = 0.02  # of benign prompts that the shipped cuts may block
-_LOOKALIKE = 3.0  # how much more a contrast row weighs than another
+_HARD_RATE = 0.12  # of benign prompts that share a harmful one's words
+_HARD = {"fangxin_lookalikes": 3.0, "fangxin_contrasts": 4.0}  # how much more such a row weighs
 
 
 def say(text: str) -> None:
@@ -80,8 +82,7 @@ def _weights(rows: Rows, power: float = 0.5) -> npt.NDArray[np.float64]:
     group = Counter((row["source"], row["lang"], row["label"]) for row in rows)
     raw = np.array(
         [
-            group[row["source"], row["lang"], row["label"]] ** -power
-            * (_LOOKALIKE if row["source"] == "fangxin_lookalikes" else 1.0)
+            group[row["source"], row["lang"], row["label"]] ** -power * _HARD.get(row["source"], 1.0)
             for row in rows
         ]
     )
@@ -92,7 +93,7 @@ def _weights(rows: Rows, power: float = 0.5) -> npt.NDArray[np.float64]:
     return np.asarray(out * (len(rows) / out.sum()))
 
 
-def _wrapped(rows: Rows, sources: Sources, rng: random.Random, most: int) -> Rows:
+def wrapped(rows: Rows, sources: Sources, rng: random.Random, most: int) -> Rows:
     """Harmful and harmless prompts in the same wrappings, so that the wrapping says nothing."""
     own_wrappers = own("wrappers.json")
     templates = [
@@ -117,7 +118,7 @@ def _wrapped(rows: Rows, sources: Sources, rng: random.Random, most: int) -> Row
     return out
 
 
-def _instructions(rng: random.Random, count: int) -> Rows:
+def instructions(rng: random.Random, count: int) -> Rows:
     """Open instructions on everyday topics, of which the public sets have few in Chinese."""
     out = []
     for code, parts in own("instructions.json").items():
@@ -128,7 +129,25 @@ def _instructions(rng: random.Random, count: int) -> Rows:
     return out
 
 
-def _long(rows: Rows, rng: random.Random, count: int) -> Rows:
+def contrast_rows(sources: Sources) -> Rows:
+    """Our contrast pairs, the guards' alone; every fifth pair is `held` out, both sides of it."""
+    rows = [
+        {
+            "text": text,
+            "label": "harmful" if harmful else "benign",
+            "lang": code,
+            "source": "fangxin_contrasts",
+            "licence": "P: Apache-2.0",
+            "held": pair % 5 == 0,
+        }
+        for text, harmful, code, pair in contrasts()
+    ]
+    for row in rows:
+        sources.take(row, str(row["text"]))
+    return rows
+
+
+def joined(rows: Rows, rng: random.Random, count: int) -> Rows:
     """Long harmless texts: several harmless prompts one after another."""
     out = []
     for code in _LANGUAGES:
@@ -146,17 +165,17 @@ def _long(rows: Rows, rng: random.Random, count: int) -> Rows:
 def train_prompt_guard(sources: Sources, seed: int) -> dict[str, dict[str, npt.NDArray[Any]]]:
     """Arrays of the prompt guard and of its anchors."""
     rng, numbers = random.Random(seed), np.random.default_rng(seed)
-    rows = capped(sources.prompts("guard"), 1500, rng) + _instructions(rng, 900)
-    fit = [row for row in rows if not held_out(row["text"])]
-    rest = [row for row in rows if held_out(row["text"])]
-    fit += _wrapped(fit, sources, rng, 900)
-    rest += _wrapped(rest, sources, rng, 250)
-    longs, rest_longs = _long(fit, rng, 250), _long(rest, rng, 120)
+    rows = capped(sources.prompts("guard"), 1500, rng) + instructions(rng, 900)
+    rows = [{**row, "held": held_out(row["text"])} for row in rows] + contrast_rows(sources)
+    fit, rest = ([row for row in rows if row["held"] == held] for held in (False, True))
+    fit += wrapped(fit, sources, rng, 900)
+    rest += wrapped(rest, sources, rng, 250)
+    longs, rest_longs = joined(fit, rng, 250), joined(rest, rng, 120)
     say(f"prompt guard: {len(fit)} rows to fit, {len(rest)} held out; embedding")
     x = encoder().encode([clean(row["text"]) for row in fit])
     y = np.array([row["label"] == "harmful" for row in fit])
     weight = _weights(fit)
-    contrast = np.array([row["source"] == "fangxin_lookalikes" for row in fit])
+    contrast = np.array([row["source"] in _HARD for row in fit])
     landmarks = np.concatenate([x[contrast], x[~contrast][numbers.permutation((~contrast).sum())[:1500]]])
     head = fit_head(x, y, weight, landmarks, 2.0, 10.0)
     guard = PromptGuard(head, fit_net(x, y, weight, numbers, seed), _even(0.0), (0.0, 0.0))
@@ -206,24 +225,30 @@ def _even(value: float) -> Cuts:
 def _at_rate(scores: npt.NDArray[np.float64], rows: Rows) -> tuple[float, Cuts]:
     """Mean recall at the rate over languages, plain and wrapped alike, and the cuts that give it.
 
-    Harmless sources count alike, whatever their size; look-alikes are left out, for ordinary traffic has few.
+    Harmless sources count alike, whatever their size; rows that look harmful keep to a rate of their own, for
+    ordinary traffic has few.
     """
     unsafe, unsure, recalls = {}, {}, []
     code = np.array([row["lang"] for row in rows])
     source = np.array([row["source"] for row in rows])
     harmful = np.array([row["label"] == "harmful" for row in rows])
-    special = np.isin(source, ["wrapped", "joined", "fangxin_lookalikes"])
+    special = np.isin(source, ["wrapped", "joined", *_HARD])
     for of in _LANGUAGES:
         benign = (code == of) & ~harmful
         size = Counter(source[benign].tolist())
         weight = np.array([1 / size[name] for name in source[benign & ~special]])
-        plain, joined = scores[benign & ~special], scores[benign & (source == "joined")]
+        plain, many = scores[benign & ~special], scores[benign & (source == "joined")]
+        hard = scores[benign & (source == "fangxin_contrasts")]
         # Plain harmless texts keep to the rate; a dozen of them in one text to at most 2.5 times the rate.
         unsafe[of], unsure[of] = (
-            max(_quantile(plain, weight, 1 - rate), float(np.quantile(joined, 1 - 2.5 * rate)))
-            for rate in (_RATE, 2.5 * _RATE)
+            max(
+                _quantile(plain, weight, 1 - more * _RATE),
+                float(np.quantile(many, 1 - 2.5 * more * _RATE)),
+                float(np.quantile(hard, 1 - more * _HARD_RATE)),
+            )
+            for more in (1.0, 2.5)
         )
-        for kind in (~special, source == "wrapped"):
+        for kind in (~special, source == "wrapped", source == "fangxin_contrasts"):
             recalls.append(float(np.mean(scores[(code == of) & harmful & kind] >= unsafe[of])))
     return float(np.mean(recalls)), Cuts(unsafe, unsure)
 

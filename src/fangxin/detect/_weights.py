@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 import io
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -23,6 +25,13 @@ def weights(name: str) -> dict[str, npt.NDArray[Any]]:
         raise DetectorError(
             f"The weights of {name} can't be read ({error}); reinstall fangxin, or make them with `train`."
         ) from None
+
+
+@cache
+def digest(name: str) -> str:
+    """SHA-256 of `weights/<name>.npz` in the package, or "" where it isn't there."""
+    path = files("fangxin.detect") / "weights" / f"{name}.npz"
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def arrays(data: bytes) -> dict[str, npt.NDArray[Any]]:

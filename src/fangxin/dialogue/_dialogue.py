@@ -4,6 +4,7 @@ import codecs
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -79,6 +80,12 @@ class DialoguePrompt:
             raise PromptError(f"{path} is not valid TOML: {error}.") from None
         except PromptError as error:
             raise PromptError(f"{path}: {error}") from None
+
+    @classmethod
+    def example(cls) -> DialoguePrompt:
+        """The role that the embedded model plays where no prompt is given."""
+        with as_file(files("fangxin.dialogue") / "example.toml") as path:
+            return cls.load(path)
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> DialoguePrompt:

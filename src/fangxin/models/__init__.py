@@ -19,7 +19,7 @@ from fangxin.models._types import (
     TokenLogprob,
     describe,
 )
-from fangxin.models._weights import cache_folder
+from fangxin.models._weights import cache_folder, embedded_weights
 
 __all__ = [
     "CachedModel",
@@ -42,6 +42,7 @@ __all__ = [
     "cache_folder",
     "connect",
     "describe",
+    "embedded_weights",
     "estimate",
     "estimate_tokens",
     "free_threads",

@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from fangxin.defend import Defence, GoalPriority, InputGuard, IntentGuard, SafetyPrompt, Shield
-from fangxin.detect import IntentDetector, adapt, contrasts
+from fangxin.detect import IntentDetector, adapt
 from fangxin.dialogue import Language
 from fangxin.probe import Goal, Trial
 from fangxin.risks import risk as risk_of
@@ -120,21 +120,20 @@ def _add_intent_guard(findings: Findings, shield: Shield) -> Shield | None:
     weak = {goal.id for goal in findings.goals.values() if _weak(goal, findings)}
     if not weak:
         return None
-    rows = list(contrasts())
-    first = 1 + max(pair for _, _, pair in rows)
-    for number, goal in enumerate(findings.goals.values(), first):
-        rows.append((goal.twin, False, number))
-        rows += [(goal.text, True, number)] if goal.id in weak else []
+    rows = []
+    for number, goal in enumerate(findings.goals.values()):
+        rows.append((goal.twin, False, number, True))
+        rows += [(goal.text, True, number, True)] if goal.id in weak else []
         for trial in findings.trials:
             if trial.subject == goal.id and trial.family != "plain":
-                rows.append((findings.sent_twin[trial.key], False, number))
-                rows += [(findings.sent[trial.key], True, number)] if goal.id in weak else []
-    texts, harmful, groups = zip(*rows, strict=True)
+                rows.append((findings.sent_twin[trial.key], False, number, False))
+                rows += [(findings.sent[trial.key], True, number, False)] if goal.id in weak else []
     if "intent" not in findings.fitted:
-        findings.fitted["intent"] = IntentDetector.fit(
-            texts, harmful, groups, false_positives=_FALSE_POSITIVES
+        texts, harmful, groups, plain = zip(*rows, strict=True)
+        findings.fitted["intent"] = IntentDetector.default().adapted(
+            texts, harmful, groups, plain=plain, false_positives=_FALSE_POSITIVES
         )
-    guard = IntentGuard(findings.fitted["intent"])
+    guard = IntentGuard(findings.fitted["intent"], "intent_guard.npz")
     layers = [layer for layer in shield.layers if layer.kind != guard.kind]
     return Shield((guard, *layers))
 
@@ -146,7 +145,7 @@ def _swap_intent_guard(findings: Findings, shield: Shield) -> Shield | None:
     return Shield(tuple(layer for layer in mended.layers if layer.kind != "input_guard"))
 
 
-_FALSE_POSITIVES = 0.08  # of look-alikes in held-out folds, the hardest benign texts there are
+_FALSE_POSITIVES = 0.05  # of look-alikes in held-out folds, the hardest benign texts there are
 
 
 def _weak(goal: Goal, findings: Findings) -> bool:
@@ -207,8 +206,8 @@ intent_guard = Repair(
     "intent_guard",
     5,
     True,
-    "A word-level guard of intent, fitted on the requests found, their benign twins and our contrast pairs.",
-    "按用词判断意图的护栏，用所发现的请求、其无害孪生问题和自有对照样本拟合。",
+    "A small language model that reads what a request is after, fitted on what was found and on its twins.",
+    "用小语言模型判断请求意图的护栏，并以所发现的请求及其无害孪生问题拟合。",
     _add_intent_guard,
 )
 intent_guard_alone = Repair(

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from fangxin.dialogue import Language, Turn
 
-AttackKind = Literal["plain", "persona", "instruction", "obfuscation", "context", "language"]
+AttackKind = Literal["plain", "persona", "instruction", "persuasion", "obfuscation", "context", "language"]
 Access = Literal["black-box", "grey-box", "white-box"]
 Templates = dict[Language, tuple[str, ...]]
 
@@ -29,8 +29,8 @@ class AttackInfo:
         name: lower-case identifier, unique among all registered attacks.
         kind: what the family exploits; runs are stratified by it. `plain` is the goal as it stands,
             `persona` gives the model a self without rules, `instruction` sets format or authority
-            against refusal, `obfuscation` hides the wording, `context` surrounds the goal with a
-            frame or examples, `language` mixes English and Chinese.
+            against refusal, `persuasion` gives reasons, `obfuscation` hides the wording, `context`
+            surrounds the goal with a frame or examples, `language` mixes English and Chinese.
         languages: the languages that it has its own wording for.
         summary_en: one sentence for a reader of English.
         summary_zh: the same for a reader of Chinese.

@@ -12,7 +12,7 @@ GROUP = "fangxin.attacks"
 
 # A checkout whose installed metadata is older than its entry points still has its own attacks;
 # meeting the same attack twice is no clash, so the two ways add up to one registry.
-_BUILT_IN = ("_plain", "_persona", "_instruction", "_obfuscation", "_context", "_mixing")
+_BUILT_IN = ("_plain", "_persona", "_instruction", "_persuasion", "_obfuscation", "_context", "_mixing")
 
 
 def attacks() -> dict[str, Attack]:
