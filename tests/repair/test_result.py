@@ -47,8 +47,10 @@ async def test_the_contract(whole: Any) -> None:
     assert proof["held_out_families"] == list(outcome.plan.families["prove"])
     assert all({"risk", "language", "before", "after", "state"} <= set(row) for row in result["weaknesses"])
     assert {"target_tokens", "calls", "failed", "added_tokens"} <= set(result["cost"])
-    assert {"seconds", "tokens_per_second", "added_ms_p50"} <= set(clocked(outcome, 2.0, 100))
-    assert clocked(outcome, 2.0, 100)["tokens_per_second"] == 50.0
+    cost = await clocked(outcome, 2.0, 100)
+    assert cost["tokens_per_second"] == 50.0
+    assert {"seconds", "tokens_per_second"} < set(cost)
+    assert 0 < cost["added_ms_p50"] < 1000
     json.dumps(result, allow_nan=False)
 
 

@@ -120,7 +120,7 @@ async def loop(
         cards = [*([known] if known else []), *map(card, ("prompt-guard", "reply-guard", "intent"))]
         verdict = compose(outcome, agent=agent, judges=cards, errors=errors, trials=run.trials)
         seconds = time.time() - start
-        cost = {**verdict["cost"], **clocked(outcome, seconds, verdict["cost"]["completion_tokens"])}
+        cost = {**verdict["cost"], **(await clocked(outcome, seconds, verdict["cost"]["completion_tokens"]))}
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(start))
         return conclude(
             folder,

@@ -270,7 +270,7 @@ def _measure_intent(sources: Sources) -> tuple[list[Figure], dict[str, float]]:
             [detector.cuts.probability(s, language(t)) for s, t in zip(scores, texts, strict=True)]
         )
 
-    figures = _prompts(sources, probabilities, every=4)
+    figures = _prompts(sources, probabilities, every=8)
     held = [row for row in contrasts() if row[3] % 5 == 0]
     values, harmful = probabilities([row[0] for row in held]), np.array([row[1] for row in held])
     for code in _LANGUAGES:

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from fangxin.dialogue import Language
+from fangxin.defend import Shield
+from fangxin.dialogue import Dialogue, DialoguePrompt, Language, Turn
 from fangxin.probe import Trial
 from fangxin.proof import Estimate, JudgeError, clustered_rate, corrected_rate
 
 Rate = dict[str, Any]
+_TIMED = 20
 
 
 @dataclass(frozen=True)
@@ -131,10 +134,21 @@ def arm_summary(
     }
 
 
-def added_ms(trials: Iterable[Trial]) -> float:
-    """The median milliseconds that a shield adds to a benign request that it lets through."""
-    rows = [t.added_ms for t in trials if t.probe != "attack" and t.failure is None and t.blocked is None]
-    return round(median(rows), 3) if rows else 0.0
+async def added_ms(shield: Shield, trials: Iterable[Trial]) -> float:
+    """The median milliseconds that a shield adds to a benign request that it lets through.
+
+    Measured anew on at most 20 requests and their replies, one at a time: while probing, requests wait for
+    one another.
+    """
+    rows = [t for t in trials if t.probe != "attack" and t.reply and t.blocked is None]
+    spent = []
+    for trial in rows[:_TIMED]:
+        asked = Dialogue(DialoguePrompt(), (Turn("user", trial.question),))
+        start = time.perf_counter()
+        await shield.before(asked)
+        await shield.after(asked, str(trial.reply))
+        spent.append((time.perf_counter() - start) * 1000)
+    return round(median(spent), 3) if spent else 0.0
 
 
 def false_blocks(trials: Iterable[Trial]) -> Rate | None:

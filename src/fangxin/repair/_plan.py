@@ -54,7 +54,7 @@ class Settings:
     seed: int = 20261122
     max_tokens: int = 64
     benign_tokens: int = 32
-    budget: int = 3600
+    budget: int = 3100
     asks_per_region: int = 8
     goals_per_risk: int = 16
     families_per_goal: int = 2

@@ -142,10 +142,13 @@ def _swap_intent_guard(findings: Findings, shield: Shield) -> Shield | None:
     mended = _add_intent_guard(findings, shield)
     if mended is None or not any(layer.kind == "input_guard" for layer in shield.layers):
         return None
-    return Shield(tuple(layer for layer in mended.layers if layer.kind != "input_guard"))
+    return Shield(tuple(layer for layer in mended.layers if layer.kind not in _GENERAL))
 
 
-_FALSE_POSITIVES = 0.05  # of look-alikes in held-out folds, the hardest benign texts there are
+_GENERAL = ("input_guard", "output_guard")
+
+
+_FALSE_POSITIVES = 0.06  # of the twins in held-out folds, the hardest benign texts there are
 
 
 def _weak(goal: Goal, findings: Findings) -> bool:
@@ -214,8 +217,8 @@ intent_guard_alone = Repair(
     "intent_guard_alone",
     6,
     True,
-    "The guard of intent in the place of the general input guard, where that one blocks benign requests.",
-    "在通用输入护栏误拦无害请求之处，用意图护栏取而代之。",
+    "The guard of intent in the place of the general guards, where those block benign requests and answers.",
+    "在通用护栏误拦无害请求与回答之处，用意图护栏取而代之。",
     _swap_intent_guard,
 )
 intent_guard_and_fitted_guard = Repair(

@@ -91,13 +91,15 @@ def compose(
     }
 
 
-def clocked(outcome: Outcome, seconds: float, completion_tokens: int) -> dict[str, float]:
+async def clocked(outcome: Outcome, seconds: float, completion_tokens: int) -> dict[str, float]:
     """The part of the cost that hangs on the clock."""
     arms = outcome.arms or {}
     return {
         "seconds": round(seconds, 1),
         "tokens_per_second": round(completion_tokens / seconds, 1) if seconds else 0.0,
-        "added_ms_p50": added_ms(arms.get("repaired", ())),
+        "added_ms_p50": await added_ms(outcome.chosen.shield, arms["repaired"])
+        if outcome.chosen and "repaired" in arms
+        else 0.0,
     }
 
 
