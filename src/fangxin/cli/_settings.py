@@ -121,7 +121,7 @@ def plan_of(settings: Settings) -> Plan:
     return make_plan(settings, chosen, questions, attacks(), risks)
 
 
-_LEAST_GOALS = 8  # a risk: below that a proof says too little to be worth its asks
+_LEAST_GOALS = 7  # a risk: below that a proof says too little to be worth its asks
 
 
 def affordable(settings: Settings) -> Settings:

@@ -116,7 +116,7 @@ class PromptGuard:
         return stored
 
     def save(self, path: str | Path) -> None:
-        """Write the guard to an npz of plain arrays (about 2 MB)."""
+        """Write the guard to an npz of plain arrays (about 7 MB)."""
         with open(path, "wb") as file:
             np.savez_compressed(file, **self.arrays())  # type: ignore[arg-type]
 
