@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from fangxin.detect import cards
 from fangxin.ledger import Ledger, lock
 from fangxin.report import verify_folder
 
@@ -157,7 +158,7 @@ def test_the_shipped_judge_judges_where_none_is_given(shell: Shell) -> None:
     [judge] = [row for row in done.json["judges"] if row["role"] == "judge"]
     assert judge["name"] == "ngram-judge"
     names = {row["name"] for row in done.json["judges"]}
-    assert names == {"ngram-judge", "prompt-guard", "reply-guard", "intent"}
+    assert names == {card.name for card in cards()}
     assert "en" in done.json["judge_errors"]
 
 

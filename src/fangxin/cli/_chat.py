@@ -89,7 +89,7 @@ def chat(
 ) -> None:
     """Talk with a model or a bundle. Lines come from stdin where that is no terminal."""
     one_blas_thread()
-    from fangxin.dialogue import DialoguePrompt
+    from fangxin.cli._settings import prompt_of
 
     is_bundle = Path(target).is_dir()
     if is_bundle and prompt is not None:
@@ -99,8 +99,7 @@ def chat(
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    bare = DialoguePrompt.example if target == "embedded" else DialoguePrompt
-    spoken = DialoguePrompt.load(prompt) if prompt else bare()
+    spoken = prompt_of(target, prompt)
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Agent]:

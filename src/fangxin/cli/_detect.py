@@ -49,16 +49,15 @@ def cards(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Print the card of every shipped detector."""
-    from fangxin.detect import card
+    from fangxin.detect import cards as shipped
 
-    found = [card(name) for name in ("ngram-judge", "prompt-guard", "reply-guard", "intent")]
     if as_json:
-        emit({"cards": [asdict(one) for one in found]})
+        emit({"cards": [asdict(one) for one in shipped()]})
         return
     from rich.console import Console
     from rich.pretty import Pretty
 
     console = Console()
-    for one in found:
+    for one in shipped():
         console.rule(one.name)
         console.print(Pretty(asdict(one), expand_all=False))

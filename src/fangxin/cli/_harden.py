@@ -52,7 +52,6 @@ def harden(
     from fangxin.agent import ModelSpec
     from fangxin.cli import _loop, _settings
     from fangxin.cli._judging import JudgeSpec
-    from fangxin.dialogue import DialoguePrompt
     from fangxin.models import Patience
 
     wishes = {
@@ -72,8 +71,7 @@ def harden(
             f"instead of {wanted}: intervals will be wider."
         )
     spec = ModelSpec(model, model_name, key_env, str(key_file) if key_file else None, concurrency)
-    bare = DialoguePrompt.example if model == "embedded" else DialoguePrompt
-    said = DialoguePrompt.load(prompt) if prompt else bare()
+    said = _settings.prompt_of(model, prompt)
     if dry_run:
         estimate = _settings.dry_run(settings, said, price_in, price_out)
         emit(estimate) if as_json else say(_settings.shown(estimate))

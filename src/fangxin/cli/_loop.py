@@ -18,7 +18,7 @@ from fangxin.cli._progress import Bars
 from fangxin.cli._settings import plan_of
 from fangxin.cli._terminal import plain, say
 from fangxin.defend import Shield
-from fangxin.detect import card
+from fangxin.detect import cards
 from fangxin.dialogue import DialoguePrompt, Language
 from fangxin.ledger import SigningKey, lock
 from fangxin.models import CachedModel, Patience, Sampling, connect, describe
@@ -117,8 +117,14 @@ async def loop(
         default = Shield.default()
         bare = Agent(cached, prompt, sampling=sampling)
         outcome = await repair_loop(run, bare, plan, errors, default)
-        cards = [*([known] if known else []), *map(card, ("prompt-guard", "reply-guard", "intent"))]
-        verdict = compose(outcome, agent=agent, judges=cards, errors=errors, trials=run.trials)
+        judges = [*([known] if known else []), *(one for one in cards() if one.name != "ngram-judge")]
+        verdict = compose(
+            outcome,
+            agent=agent,
+            judges=judges,
+            errors=errors,
+            trials=run.trials,
+        )
         seconds = time.time() - start
         cost = {**verdict["cost"], **(await clocked(outcome, seconds, verdict["cost"]["completion_tokens"]))}
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(start))

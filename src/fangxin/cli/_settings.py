@@ -113,6 +113,17 @@ def settings_from(data: Mapping[str, Any]) -> Settings:
     return Settings(**raw)
 
 
+def prompt_of(model: str, path: Path | None) -> DialoguePrompt:
+    """The dialogue prompt of a file; without one, none, but for the embedded model its example.
+
+    Raises:
+        PromptError: the file can't be read.
+    """
+    if path is not None:
+        return DialoguePrompt.load(path)
+    return DialoguePrompt.example() if model == "embedded" else DialoguePrompt()
+
+
 def plan_of(settings: Settings) -> Plan:
     """The plan that settings make of the shipped bank."""
     chosen = [goal for language in settings.languages for goal in goals(language)]
@@ -132,17 +143,14 @@ def affordable(settings: Settings) -> Settings:
     Raises:
         PlanError: the budget can't pay for even the smallest proof; the message names the least budget.
     """
-    smallest = min(_LEAST_GOALS, settings.goals_per_risk)
-    for goals_per_risk in range(settings.goals_per_risk, smallest, -1):
-        fitted = replace(settings, goals_per_risk=goals_per_risk)
+    while True:
         try:
-            check_budget(plan_of(fitted))
+            check_budget(plan_of(settings))
+            return settings
         except PlanError:
-            continue
-        return fitted
-    fitted = replace(settings, goals_per_risk=smallest)
-    check_budget(plan_of(fitted))
-    return fitted
+            if settings.goals_per_risk <= _LEAST_GOALS:
+                raise
+        settings = replace(settings, goals_per_risk=settings.goals_per_risk - 1)
 
 
 def dry_run(settings: Settings, prompt: DialoguePrompt, price_in: float, price_out: float) -> dict[str, Any]:

@@ -4,29 +4,39 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from fangxin.defend._defence import Block, DefenceError
-from fangxin.detect import Detector, DetectorError, IntentDetector, PromptGuard, ReplyGuard
+from fangxin.detect import DetectorError, IntentDetector, PromptGuard, ReplyGuard
 from fangxin.dialogue import Dialogue
 
 _BUILT_IN = "built-in"
 
 
 @dataclass(frozen=True)
-class InputGuard:
-    """Blocks a dialogue in which any turn that people or applications wrote asks for harm.
+class _TurnGuard:
+    """Blocks a dialogue in which any turn that people or applications wrote is unsafe.
 
     Every such turn is checked, not only the last: a client may send a forged past.
+
+    Attributes:
+        detector: judges a turn.
+        weights: the built-in ones, or the name of their file in a bundle.
     """
 
-    detector: PromptGuard
+    detector: PromptGuard | IntentDetector
     weights: str = _BUILT_IN
-    kind: str = "input_guard"
+    kind: str = ""
+    detects: ClassVar[type[PromptGuard] | type[IntentDetector]]
 
     async def before(self, dialogue: Dialogue) -> Dialogue | Block:
         """Block at the first unsafe turn, the last turn first (it usually is the one)."""
-        return await _screened(self.detector, dialogue, self.kind)
+        for turn in reversed(dialogue.turns):
+            if turn.role != "assistant" and turn.text.strip():
+                verdict = await self.detector.check(turn.text)
+                if verdict.unsafe:
+                    return Block("input", self.kind, verdict)
+        return dialogue
 
     async def after(self, dialogue: Dialogue, text: str, *, final: bool = True) -> str | Block:
         """Leave the reply as it is."""
@@ -34,66 +44,41 @@ class InputGuard:
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the detector's weights, unless they are the shipped ones."""
-        if self.weights == _BUILT_IN:
-            return {"weights": _BUILT_IN}
-        self.detector.save(folder / self.weights)
+        if self.weights != _BUILT_IN:
+            self.detector.save(folder / self.weights)
         return {"weights": self.weights}
 
     @classmethod
-    def load(cls, settings: Mapping[str, Any], folder: Path) -> InputGuard:
+    def load(cls, settings: Mapping[str, Any], folder: Path) -> Self:
         """The guard that `save` wrote."""
         weights = _weights(cls.kind, settings)
         try:
-            detector = PromptGuard.default() if weights == _BUILT_IN else PromptGuard.load(folder / weights)
+            built_in = weights == _BUILT_IN
+            detector = cls.detects.default() if built_in else cls.detects.load(folder / weights)
         except DetectorError as error:
-            raise DefenceError(f"input_guard: {error}") from error
+            raise DefenceError(f"{cls.kind}: {error}") from error
         return cls(detector, weights)
 
 
 @dataclass(frozen=True)
-class IntentGuard:
+class InputGuard(_TurnGuard):
+    """Blocks a dialogue in which any turn asks for harm, by the fast prompt guard."""
+
+    detector: PromptGuard
+    kind: str = "input_guard"
+    detects = PromptGuard
+
+
+@dataclass(frozen=True)
+class IntentGuard(_TurnGuard):
     """Blocks a dialogue in which any turn is after harm, as a small language model reads it.
 
     Slower and finer than the input guard. The built-in detector, or one fitted to what was found in a model.
     """
 
     detector: IntentDetector
-    weights: str = _BUILT_IN
     kind: str = "intent_guard"
-
-    async def before(self, dialogue: Dialogue) -> Dialogue | Block:
-        """Block at the first unsafe turn that isn't the agent's, the last one first."""
-        return await _screened(self.detector, dialogue, self.kind)
-
-    async def after(self, dialogue: Dialogue, text: str, *, final: bool = True) -> str | Block:
-        """Leave the reply as it is."""
-        return text
-
-    def save(self, folder: Path) -> dict[str, Any]:
-        """Write the detector's head and cuts, unless they are the shipped ones."""
-        if self.weights != _BUILT_IN:
-            self.detector.save(folder / self.weights)
-        return {"weights": self.weights}
-
-    @classmethod
-    def load(cls, settings: Mapping[str, Any], folder: Path) -> IntentGuard:
-        """The guard that `save` wrote."""
-        weights = _weights(cls.kind, settings)
-        try:
-            built_in = weights == _BUILT_IN
-            detector = IntentDetector.default() if built_in else IntentDetector.load(folder / weights)
-        except DetectorError as error:
-            raise DefenceError(f"intent_guard: {error}") from error
-        return cls(detector, weights)
-
-
-async def _screened(detector: Detector, dialogue: Dialogue, kind: str) -> Dialogue | Block:
-    for turn in reversed(dialogue.turns):
-        if turn.role != "assistant" and turn.text.strip():
-            verdict = await detector.check(turn.text)
-            if verdict.unsafe:
-                return Block("input", kind, verdict)
-    return dialogue
+    detects = IntentDetector
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fangxin.detect._adapt import adapt
-from fangxin.detect._card import Card, Figure, card, evaluate_panel
+from fangxin.detect._card import Card, Figure, card, cards, evaluate_panel
 from fangxin.detect._guard import PromptGuard, ReplyGuard
 from fangxin.detect._intent import IntentDetector, contrasts
 from fangxin.detect._judge import Assessment, Judge, NgramJudge
@@ -31,6 +31,7 @@ __all__ = [
     "Verdict",
     "adapt",
     "card",
+    "cards",
     "contrasts",
     "evaluate_panel",
     "train",

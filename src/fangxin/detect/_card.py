@@ -106,6 +106,12 @@ def card(name: str) -> Card:
         raise DetectorError(f"There is no readable card for the detector {name!r}: {error}.") from None
 
 
+def cards() -> list[Card]:
+    """The cards of all shipped detectors, by name."""
+    found = (files("fangxin.detect") / "cards").iterdir()
+    return [card(name.removesuffix(".json")) for name in sorted(path.name for path in found)]
+
+
 def evaluate_panel(
     rows: Iterable[Mapping[str, Any]], judge: NgramJudge | None = None
 ) -> dict[str, dict[str, dict[str, int]]]:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import sentencepiece
 
+from fangxin.detect._text import runs
 from fangxin.detect._verdict import DetectorError
 
 Array = npt.NDArray[np.float32]
@@ -115,15 +116,9 @@ class Encoder:
         """Unit vectors, [len(texts), 512] float32; the order is kept and texts don't touch each other."""
         out = np.empty((len(texts), DIM), np.float32)
         tokens = self.tokens(texts)
-        start = size = 0
         with self._alone:  # the kept products are shared by all threads
-            for i, ids in enumerate(tokens):
-                if size and size + len(ids) > _TOKENS:
-                    out[start:i] = self._pass(tokens[start:i])
-                    start, size = i, 0
-                size += len(ids)
-            if start < len(tokens):
-                out[start:] = self._pass(tokens[start:])
+            for run in runs(tokens, _TOKENS):
+                out[run] = self._pass(tokens[run])
         return out
 
     def _first_layer(self, ids: list[int]) -> npt.NDArray[np.intp]:

@@ -21,7 +21,6 @@ from fangxin.detect._verdict import DetectorError, Verdict
 from fangxin.detect._weights import arrays, digest, weights
 
 Float = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 
 _LANGUAGES = ("en", "zh")
 _PARTS = 2  # readings of a text beside the whole
@@ -106,17 +105,16 @@ class IntentDetector:
         worst = self._worst(states, firsts)
         x = np.concatenate([states[worst].astype(np.float64) / 10, np.ones((len(texts), 1))], axis=1)
         whole = np.concatenate([states.astype(np.float64) / 10, np.ones((len(states), 1))], axis=1)
-        base = self._logits(states)
-        handicap = np.full(len(states), self.handicap)
-        handicap[firsts] = 0
+        base, handicapped = self._logits(states), self._handicapped(states, firsts)
         fold = np.unique(np.asarray(groups), return_inverse=True)[1] % _FOLDS
         share = np.where(labels, 0.5 / labels.mean(), 0.5 / (1 - labels.mean()))
         y = labels.astype(np.float64)
 
         def pooled(beta: Float) -> Float:
-            return np.asarray(np.maximum.reduceat(base + whole @ beta - handicap, firsts), np.float64)
+            return np.asarray(np.maximum.reduceat(handicapped + whole @ beta, firsts), np.float64)
 
-        best, kept, beta = _loss(pooled(np.zeros(x.shape[1])), y, share), pooled(np.zeros(x.shape[1])), None
+        kept, beta = pooled(np.zeros(x.shape[1])), None
+        best = _loss(kept, y, share)
         for penalty in _PENALTIES:
             held = np.empty(len(texts))
             for k in range(_FOLDS):
@@ -149,17 +147,19 @@ class IntentDetector:
     def _logits(self, states: Array) -> Float:
         return np.asarray(states @ self.linear + self.offset, np.float64)
 
-    def _pooled(self, states: Array, firsts: npt.NDArray[np.intp]) -> Float:
+    def _handicapped(self, states: Array, firsts: npt.NDArray[np.intp]) -> Float:
+        """Scores of all readings, the parts less their handicap."""
         scores = self._logits(states) - self.handicap
         scores[firsts] += self.handicap
-        return np.asarray(np.maximum.reduceat(scores, firsts), np.float64)
+        return scores
+
+    def _pooled(self, states: Array, firsts: npt.NDArray[np.intp]) -> Float:
+        return np.asarray(np.maximum.reduceat(self._handicapped(states, firsts), firsts), np.float64)
 
     def _worst(self, states: Array, firsts: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
         """The reading that gives each text its score."""
-        scores = self._logits(states) - self.handicap
-        scores[firsts] += self.handicap
-        ends = [*firsts[1:], len(states)]
-        return np.array([a + int(np.argmax(scores[a:b])) for a, b in zip(firsts, ends, strict=True)], np.intp)
+        texts = np.split(self._handicapped(states, firsts), firsts[1:])
+        return np.asarray(firsts + [int(np.argmax(scores)) for scores in texts], np.intp)
 
     def score_many(self, texts: Sequence[str]) -> Float:
         """The log-odds that each text is after harm, [n]; compare with `cuts`."""

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fangxin.detect._bpe import BytePairs
+from fangxin.detect._text import runs
 from fangxin.detect._verdict import DetectorError
 from fangxin.detect._weights import weights
 
@@ -87,14 +88,8 @@ class Reader:
         """What each text is after, [len(texts), 576]; the order is kept and texts don't touch each other."""
         out = np.empty((len(texts), WIDTH), np.float32)
         tokens = [self.tokens(text) for text in texts]
-        start = size = 0
-        for i, ids in enumerate(tokens):
-            if size and size + len(ids) > _PASS:
-                out[start:i] = self._pass(tokens[start:i])
-                start, size = i, 0
-            size += len(ids)
-        if start < len(tokens):
-            out[start:] = self._pass(tokens[start:])
+        for run in runs(tokens, _PASS):
+            out[run] = self._pass(tokens[run])
         return out
 
     def _pass(self, texts: Sequence[Sequence[int]]) -> Array:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections.abc import Iterator, Sequence, Sized
 from typing import Literal
 
 from fangxin.dialogue import Language
@@ -37,3 +38,15 @@ def side(text: str, *, answered: bool) -> Side:
         answered: whether any data file has it with a reply; the same for every row of one text.
     """
     return "judge" if identity(text) / 2**63 < _JUDGE_SHARE[answered] else "guard"
+
+
+def runs(tokens: Sequence[Sized], most: int) -> Iterator[slice]:
+    """Neighbouring texts to read in one pass: as many as `most` tokens hold, and one at the least."""
+    start = size = 0
+    for i, ids in enumerate(tokens):
+        if size and size + len(ids) > most:
+            yield slice(start, i)
+            start, size = i, 0
+        size += len(ids)
+    if start < len(tokens):
+        yield slice(start, len(tokens))

@@ -117,7 +117,7 @@ def train_reader(sources: Sources, seed: int) -> dict[str, dict[str, npt.NDArray
     Our contrast pairs are most of the rows; a few public prompts keep the rest of the world in view. (With
     five times as many of those, the look-alikes of other authors were told apart less well.) A fifth
     of the pairs (both sides of each) and of the other rows sets handicap and cuts and trains nothing.
-    Takes about twenty minutes on two cores that know bfloat16.
+    Takes about a quarter of an hour on two cores that know bfloat16.
     """
     rng = random.Random(seed)
     torch.manual_seed(seed)
