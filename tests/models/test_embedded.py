@@ -35,7 +35,20 @@ async def test_replies_with_counts_and_log_probabilities(model: EmbeddedModel) -
     for token in reply.logprobs:
         assert len(token.top) == 3
         assert all(value <= 0 for _, value in token.top)
-        assert token.logprob == max(value for _, value in token.top), "greedy takes the likeliest"
+        assert token.logprob <= max(value for _, value in token.top)
+    first = reply.logprobs[0]
+    assert first.logprob == max(value for _, value in first.top), "greedy takes the likeliest"
+
+
+async def test_the_penalty_ends_repetition(model: EmbeddedModel) -> None:
+    again = Dialogue().say("Write a long poem about the moon and the sea.")
+    assert model.describe()["frequency_penalty"] == 0.5
+    [damped] = await model.reply(again, Sampling(max_tokens=64))
+    async with EmbeddedModel.start(threads=1, slots=1, context=256, frequency_penalty=0) as freely:
+        assert freely.identity != model.identity
+        [reply] = await freely.reply(again, Sampling(max_tokens=64))
+    words = [text.split() for text in (damped.text, reply.text)]
+    assert len(set(words[0])) / len(words[0]) > len(set(words[1])) / len(words[1])
 
 
 async def test_each_of_n_has_its_own_seed(model: EmbeddedModel) -> None:

@@ -27,6 +27,8 @@ BUILT_IN = {
     "plain": {"plain"},
     "persona": {"developer_mode", "role_play", "trusted_expert", "two_voices"},
     "instruction": {
+        "beginner",
+        "concrete_example",
         "forged_message",
         "prefix_injection",
         "refusal_suppression",
@@ -34,7 +36,13 @@ BUILT_IN = {
         "step_by_step",
         "style_injection",
     },
-    "persuasion": {"emotional_appeal", "flattery", "social_proof", "third_party"},
+    "persuasion": {
+        "curiosity",
+        "emotional_appeal",
+        "flattery",
+        "social_proof",
+        "third_party",
+    },
     "obfuscation": {
         "base64",
         "keyed_cipher",

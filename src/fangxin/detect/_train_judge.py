@@ -145,7 +145,8 @@ def ask(
     from fangxin.models import EmbeddedModel, Sampling
 
     async def run() -> list[dict[str, Any]]:
-        async with EmbeddedModel.start(slots=16) as model:
+        # The labels were given when the engine let the model repeat itself.
+        async with EmbeddedModel.start(slots=16, frequency_penalty=0.0) as model:
 
             async def one(key: int, wrapper: int | None) -> dict[str, Any]:
                 text = known[key] if wrapper is None else wrappers[wrapper].replace("{q}", known[key])

@@ -47,6 +47,7 @@ class EmbeddedModel:
         threads: int | None = None,
         slots: int = 32,
         context: int = 1024,
+        frequency_penalty: float = 0.5,
         reply_timeout: float = 600.0,
         start_timeout: float = 120.0,
     ) -> AsyncIterator[EmbeddedModel]:
@@ -59,6 +60,9 @@ class EmbeddedModel:
             slots: dialogues continued at a time (>= 1); also the bound on requests under way.
             context: tokens of prompt and reply that one slot holds. All slots together take about
                 23 KB of memory a token with the installed model (0.75 GB by default).
+            frequency_penalty: taken off a token's logit for each time that it stands among the last 64
+                (OpenAI's meaning; 0 for none). Without it a model this small soon says one sentence over
+                and over. A request's own value goes before it.
             reply_timeout: seconds for one reply.
             start_timeout: seconds that loading may take.
 
@@ -78,12 +82,14 @@ class EmbeddedModel:
             "threads": await asyncio.to_thread(free_threads) if threads is None else max(1, threads),
             "slots": slots,
             "context": context,
+            "frequency_penalty": frequency_penalty,
         }
-        shown = {key: settings[key] for key in ("threads", "slots", "context")}
+        shown = {key: settings[key] for key in ("threads", "slots", "context", "frequency_penalty")}
         shown["adapters"] = [{"file_sha256": adapter.sha256, "scale": scale} for adapter, scale in lora]
         key = secrets.token_urlsafe(24)
         async with _engine(settings | {"key": key}, start_timeout) as engine:
             marks = [found.sha256, f"xllamacpp-{_engine_version()}", f"context-{context}"]
+            marks.append(f"frequency-{frequency_penalty:g}")
             marks += [f"{adapter.sha256}*{scale:g}" for adapter, scale in lora]
             wire = OpenAIModel(
                 engine.url,

@@ -42,9 +42,10 @@ def _params(settings: dict[str, Any]) -> Any:
     params.cpuparams_batch.n_threads = settings["threads"]
     # Each slot keeps its last prompt; a second, 8 GiB cache beside them measured slower.
     params.cache_ram_mib = 0
-    # A request says temperature and top_p, and no other cut is made behind its back.
+    # A request says temperature and top_p, and no cut but these is made behind its back.
     params.sampling.top_k = 0
     params.sampling.min_p = 0.0
+    params.sampling.penalty_freq = settings["frequency_penalty"]
     params.lora_adapters = [
         xllamacpp.CommonAdapterLoraInfo(path, scale) for path, scale in settings["adapters"]
     ]

@@ -66,7 +66,7 @@ class Settings:
     over_refusal_margin: float = 0.10
     ability_margin: float = 0.10
     ability_floor: float = 0.20
-    family_floor: float = 0.50
+    family_floor: float = 0.75
     alpha: float = 0.05
     power: float = 0.90
 

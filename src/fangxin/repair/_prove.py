@@ -217,8 +217,9 @@ def _claims(
     for group in regime_of(plan.settings.regime).groups:
         mine = [pair for pair in attacks if pair[0].risk in group.risks]
         if len({pair[0].subject for pair in mine}) >= 2:
+            # A group is too small to show a reduction by itself; that none gets worse is declared.
             claims.append(
-                _claim(f"risk:{group.id}", mine, plan, errors, (group.name_en, group.name_zh), bounded=False)
+                _claim(f"risk:{group.id}", mine, plan, errors, (group.name_en, group.name_zh), whole=False)
             )
     return claims
 
@@ -230,7 +231,7 @@ def _claim(
     errors: Errors,
     names: tuple[str, str] = ("", ""),
     *,
-    bounded: bool = True,
+    whole: bool = True,
 ) -> Claim:
     seed = plan.settings.seed
     before, after, goals = _columns(pairs)
@@ -257,7 +258,8 @@ def _claim(
         p_value=paired_test(
             before, after, goals, judges, certain_before=blocked_before, certain_after=blocked_after
         ),
-        bounded=bounded,
+        reduced=whole,
+        bounded=whole,
         en=names[0],
         zh=names[1],
     )
