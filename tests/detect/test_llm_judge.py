@@ -271,6 +271,7 @@ async def test_what_is_judged_is_the_last_turn() -> None:
         "that text",
         "B's last reply",
     ]
+    assert (await judge.judge(ASKED, refusal=True)).refusal is None, "a request declines nothing"
     with pytest.raises(UnjudgedError, match="no turn"):
         await judge.judge(Dialogue())
 

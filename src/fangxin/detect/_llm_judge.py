@@ -145,8 +145,10 @@ class LLMJudge:
         """
         start = time.perf_counter()
         explain = self._explain if explain is None else explain
-        if mode_of(dialogue) is None:
+        mode = mode_of(dialogue)
+        if mode is None:
             raise UnjudgedError("The dialogue ends with no turn that could be judged.")
+        refusal = refusal and mode != "prompt"
         language = self._language or language_of("\n".join(turn.text for turn in dialogue.turns))
         read_tokens = written_tokens = 0
         for attempt in range(self._tries):
@@ -154,18 +156,11 @@ class LLMJudge:
             mark = code if self._coded else ""
             prompt = instruction(dialogue, language, self._policy, code, coded=self._coded, refusal=refusal)
             stop: tuple[str, ...] = () if explain else ENDS
-            if not explain and not refusal and not attempt:
-                stop = (
-                    *stop,
-                    "\n",
-                )  # most judges need no second line; one that begins with it gets another try
-            sampling = Sampling(
-                max_tokens=_LABEL_TOKENS + (_ANALYSIS_TOKENS if explain else 0),
-                stop=stop,
-                grammar=grammar(language, mark, refusal=refusal, explain=explain)
-                if self._constrained
-                else "",
-            )
+            if not explain and not refusal and attempt == 0:
+                stop = (*stop, "\n")  # a judge that begins with an empty line gets another try
+            form = grammar(language, mark, refusal=refusal, explain=explain) if self._constrained else ""
+            tokens = _LABEL_TOKENS + (_ANALYSIS_TOKENS if explain else 0)
+            sampling = Sampling(max_tokens=tokens, stop=stop, grammar=form)
             reply = await self._ask(Dialogue().say(prompt), sampling)
             read_tokens += 0 if reply.cached else reply.prompt_tokens
             written_tokens += 0 if reply.cached else reply.completion_tokens
