@@ -149,7 +149,7 @@ def test_any_cut_into_tokens_gives_the_same_label_and_probabilities(
     assert said is not None
     assert said.measured
     assert said.label == expected
-    assert said.probabilities == pytest.approx(chances, rel=1e-4)
+    assert said.probabilities == pytest.approx(chances, abs=1e-5)
 
 
 @given(judgements())
@@ -171,7 +171,7 @@ def test_characters_that_a_server_joins_give_no_wrong_probability(
     assert said is not None
     assert said.label == expected
     if said.measured:
-        assert said.probabilities == pytest.approx(chances, rel=1e-4)
+        assert said.probabilities == pytest.approx(chances, abs=1e-5)
     else:
         assert said.probabilities[expected] == 1
 
@@ -232,6 +232,7 @@ def test_labels_beyond_the_alternatives_get_the_most_they_can_have() -> None:
         [("[Answer] ", 1.0, {})],
         [("[Answer]", 1.0, {}), (" unsafe", 0.9, {" unsafe": 0.9})],  # other tokens than the text
         [("[Answer]", 1.0, {}), (" safe", 1e-9, {" the": 0.9, " a": 0.01})],  # forced by a grammar
+        [("[Answer]", 1.0, {}), (" safe", 0.1, {" the": 0.7, " safe": 0.1, " un": 0.05})],  # nearly so
     ],
 )
 def test_tokens_that_do_not_tell_leave_the_label_alone(rows: list[Any]) -> None:

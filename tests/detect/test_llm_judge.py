@@ -178,7 +178,7 @@ async def test_probabilities_come_from_the_tokens_and_the_stance(
     assert (said.label, said.measured) == ("safe", True)
     verdict = await judge.check("Like this.", question="How do I bake bread?")
     assert (verdict.label, verdict.probability) == (label, pytest.approx(probability))
-    assert "log-prob" not in verdict.reason
+    assert "Not measured" not in verdict.reason
     assert verdict.by == "llm-judge:stub"
     assert model.samplings[0].logprobs == 20
     assert model.samplings[0].temperature == 0
@@ -195,14 +195,15 @@ async def test_without_log_probabilities_the_label_is_the_probability(
     assert not (await judged.judge(TALK)).measured
     verdict = await judged.check("x")
     assert (verdict.label, verdict.probability) == (label, probability)
-    assert "no log-probabilities" in verdict.reason
+    assert "Not measured" in verdict.reason
 
 
-async def test_the_likeliest_label_is_the_label() -> None:
-    """Several ways to write one label may together outweigh the one that was written."""
+async def test_the_label_is_what_was_written() -> None:
+    """Also where several ways to write another one together outweigh it: that is the probability's to say."""
     reply = measured("", said="safe", safe=0.4, unsafe=0.3, UNSAFE=0.3)
     said = await LLMJudge(Scripted(lambda prompt: reply), coded=False).judge(TALK)
-    assert said.label == "unsafe"
+    assert said.label == "safe"
+    assert said.probabilities["unsafe"] == pytest.approx(0.6)
 
 
 @pytest.mark.parametrize("most", [20, 5, 0])
@@ -299,7 +300,7 @@ async def test_the_label_alone_is_quick_and_an_explanation_is_had_on_demand() ->
     assert "\n" in short.stop
     assert long.stop == ()
     verdict = await LLMJudge(model, explain=True).check("x")
-    assert verdict.reason.startswith("It gives step by step help. (Its server gives no log-prob")
+    assert verdict.reason.startswith("It gives step by step help. (Not measured")
     await judge.assess("q", "r")
     assert "\n" not in model.samplings[-1].stop  # the refusal is on a second line
 
@@ -587,11 +588,11 @@ async def embedded() -> AsyncIterator[EmbeddedModel]:
     "dialogue", [TALK, Dialogue().say("怎样做面包？").answer("这样。")], ids=["en", "zh"]
 )
 async def test_the_embedded_model_judges_in_form(embedded: EmbeddedModel, dialogue: Dialogue) -> None:
-    """Untuned it knows nothing of safety, but a grammar holds it to the form."""
+    """Untuned it knows nothing of safety; a grammar holds it to the form, and no probability comes of that."""
     judge = LLMJudge(embedded, coded=False, constrained=True, key=b"k")
     said: Judgement = await judge.judge(dialogue)
-    assert sum(said.probabilities.values()) == pytest.approx(1)
-    assert said.probabilities[said.label] == max(said.probabilities.values())
+    assert said.probabilities[said.label] == 1
+    assert not said.measured
     assert said.prompt_tokens > 100
     assert said.completion_tokens < 30
 

@@ -12,6 +12,7 @@ from fangxin.models import Reply, TokenLogprob
 
 # Around a label: what a judge may put there without meaning anything by it.
 _SPACE = r"[ \t\u3000]"
+_LEAST = 0.25  # of the probability must be on labels, or they were not what the judge chose among
 _DRESS = r"[ \t\u3000*_`\"'“”]*"
 _MARKER = (
     rf"^[ \t\u3000>*_#`-]*[\[【［]{_SPACE}*(?ai:{{names}}){_SPACE}*{{code}}{_SPACE}*[\]】］][*_]*[:：]?"
@@ -139,7 +140,8 @@ def _measured(
     gets it. Then all are scaled to a sum of 1.
 
     Returns:
-        None where the tokens don't spell the label, or lack probabilities.
+        None where the tokens don't spell the label or lack probabilities, and where most of the probability
+        is on no label at all: a judge that a grammar forces to choose has not been choosing.
     """
     whole = b"".join(_bytes(token.token) for token in tokens)
     found = _find(_text(whole), labels, marker)
@@ -148,27 +150,26 @@ def _measured(
     start = found[1]
     first = len(_bytes(_text(whole)[:start]))
     ways: dict[str, list[float]] = {one: [] for one in labels.words}
-    path, at = 0.0, 0
+    path, at, reached = 0.0, 0, 0.0
     for token in tokens:
         if not token.logprob > -math.inf:  # NaN too
             return None
         before, at = whole[:at], at + len(_bytes(token.token))
         if at > first:
-            for text, logprob in token.top:
+            if not any(ways.values()):
+                reached = path
+            options = token.top
+            if unlisted := all(text != token.token for text, _ in token.top):
+                options = (*token.top, (token.token, token.logprob))
+            for text, logprob in options:
                 told = _told(before + _bytes(text), labels, marker, start)
                 if len(told) == 1 and logprob > -math.inf:
                     ways[told.pop()].append(path + min(logprob, 0.0))
-            known = any(ways.values())
-            tells = _told(before + _bytes(token.token), labels, marker, start) == {label}
-            listed = any(text == token.token for text, _ in token.top)
-            if not listed and (known or tells) and _joined(token):
+            if unlisted and any(ways.values()) and _joined(token):
                 return None
-            if tells:
-                if not listed and token.top and not known:
-                    return None  # every label is beyond the alternatives that the engine lists
-                if not listed:
-                    ways[label].append(path + min(token.logprob, 0.0))
-                return _shares(ways, path, token)
+            if _told(before + _bytes(token.token), labels, marker, start) == {label}:
+                sure = sum(math.exp(log - reached) for logs in ways.values() for log in logs)
+                return _shares(ways, path, token) if sure >= _LEAST else None
         path += min(token.logprob, 0.0)
     return None
 

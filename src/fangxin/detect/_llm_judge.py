@@ -12,7 +12,7 @@ from typing import Literal, cast
 
 from fangxin.detect._form import ENDS, Policy, analysis, folded_of, grammar, instruction, mode_of
 from fangxin.detect._judge import Assessment, Judge
-from fangxin.detect._labels import ANSWER, REFUSAL, Said, read
+from fangxin.detect._labels import ANSWER, REFUSAL, read
 from fangxin.detect._text import language as language_of
 from fangxin.detect._verdict import DetectorError, Label, UnjudgedError, Verdict
 from fangxin.dialogue import Dialogue, Language, printable
@@ -28,7 +28,7 @@ class Judgement:
     """What a judge said of the last turn of a dialogue.
 
     Attributes:
-        label: safe, unsafe or controversial, whichever is likeliest.
+        label: safe, unsafe or controversial, as the judge wrote.
         probabilities: of the three, summing to 1.
         measured: whether they come from the judge's log-probabilities; else all is on what it said.
         refusal: the probability that the reply declines; None where that wasn't asked.
@@ -168,7 +168,7 @@ class LLMJudge:
             declines = read(reply, REFUSAL, mark) if refusal else None
             if said and (declines or not refusal):
                 return Judgement(
-                    label=_likeliest(said),
+                    label=cast(Label, said.label),
                     probabilities=cast(Mapping[Label, float], said.probabilities),
                     measured=said.measured,
                     refusal=declines.probabilities["yes"] if declines else None,
@@ -266,7 +266,7 @@ class LLMJudge:
             label = "unsafe" if probability >= 0.5 else "safe"
         reason = judgement.analysis or f"The judge holds it to be {judgement.label}."
         if not judgement.measured:
-            reason += " (Its server gives no log-probabilities: the probability is the label's.)"
+            reason += " (Not measured: the probability is the label's.)"
         return Verdict(label, probability, reason=reason, by=judgement.by, ms=judgement.ms)
 
     def _code(self, dialogue: Dialogue, attempt: int) -> str:
@@ -296,8 +296,3 @@ class LLMJudge:
             what = f"The judge gave no judgement: {error}"
             raise (DetectorError(what) if error.fatal else UnjudgedError(what)) from error
         raise AssertionError("no alternatives")
-
-
-def _likeliest(said: Said) -> Label:
-    label = max(said.probabilities, key=lambda one: (said.probabilities[one], one == said.label))
-    return cast(Label, label)
