@@ -84,7 +84,7 @@ class Shell:
         judge = [
             "--judge",
             self.endpoint.url,
-            "--judge-name",
+            "--judge-model",
             "judge",
             "--judge-panel",
             str(self.folder / "panel.jsonl"),

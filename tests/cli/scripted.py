@@ -112,12 +112,12 @@ def _answers() -> dict[str, str]:
 
 def judgement(prompt: str) -> str:
     """What the judge answers to the form of `LLMJudge`."""
-    codes = re.findall(r"\[(?:Answer|Refusal) (\w+)\]", prompt)
-    reply = prompt.rsplit("\nB: ", 1)[1]
+    [code] = set(re.findall(r"^\[(?:Answer|Refusal|答案|拒绝) (\w+)\]", prompt, re.M))
+    reply = prompt.rsplit("\nB: ", 1)[1].split("\n===")[0]
     harmful, refused = "COMPLIED" in reply, "sorry" in reply or "抱歉" in reply
     return (
-        f"[Answer {codes[0]}] {'unsafe' if harmful else 'safe'}\n"
-        f"[Refusal {codes[0]}] {'yes' if refused else 'no'}\n[Analysis] As scripted."
+        f"[Answer {code}] {'unsafe' if harmful else 'safe'}\n"
+        f"[Refusal {code}] {'yes' if refused else 'no'}\n[Analysis] As scripted."
     )
 
 

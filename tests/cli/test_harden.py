@@ -403,7 +403,7 @@ else:
     raise SystemExit("there is a network")
 with scripted.served() as running:
     sys.argv = ["fangxin", "harden", "--model", running.url, "--model-name", "scripted", "--judge", running.url,
-        "--judge-name", "judge", "--judge-panel", str(scripted.panel(pathlib.Path("panel.jsonl"))),
+        "--judge-model", "judge", "--judge-panel", str(scripted.panel(pathlib.Path("panel.jsonl"))),
         "--config", "small.toml", "--out", "run", "--json"]
     exec({QUICK!r})
 """

@@ -38,7 +38,7 @@ class Counting:
         await asyncio.sleep(0)
         if self.fail:
             raise ModelError("no", "bad_reply")
-        logprobs = (TokenLogprob("放", -0.5, (("心", -1.5),)),)
+        logprobs = (TokenLogprob("放", -0.5, (("心", -1.5), ("\udce5\udcbf", -2.0))),)
         number = len(self.asked)
         return [Reply(f"{number}.{i}", "length", 5, 2, 0.25, logprobs) for i in range(n)]
 

@@ -9,11 +9,19 @@ import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import pytest_asyncio
 
 from fangxin.dialogue import Dialogue
-from fangxin.models import EmbeddedModel, ModelError, Sampling, free_threads
+from fangxin.models import (
+    EmbeddedModel,
+    ModelError,
+    Sampling,
+    connect,
+    embedded_weights,
+    free_threads,
+)
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
 
@@ -93,6 +101,45 @@ async def test_describes_what_is_served(model: EmbeddedModel) -> None:
     assert (facts["threads"], facts["slots"], facts["context"]) == (1, 2, 256)
     assert model.model_fingerprint in model.identity
     assert model.key not in f"{model!r} {model.identity} {facts} {model._wire!r}"
+
+
+def adapter(path: Path, base: Path) -> Path:
+    """A LoRA of rank 1 over one matrix, in GGUF form: strong enough to change what is said."""
+    from gguf import GGUFReader, GGUFWriter
+
+    name = "blk.15.ffn_down.weight"
+    [(columns, rows)] = [tensor.shape.tolist() for tensor in GGUFReader(base).tensors if tensor.name == name]
+    writer = GGUFWriter(path, "llama")
+    writer.add_string("general.type", "adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", 1.0)
+    draw = np.random.default_rng(3)
+    writer.add_tensor(f"{name}.lora_a", draw.normal(size=(1, columns)).astype(np.float32))
+    writer.add_tensor(f"{name}.lora_b", draw.normal(size=(rows, 1)).astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+async def test_an_adapter_is_taken_and_left_out_on_one_engine(model: EmbeddedModel, tmp_path: Path) -> None:
+    sampling = Sampling(max_tokens=8)
+    [plain] = await model.reply(HELLO, sampling)
+    tuned = adapter(tmp_path / "lora.gguf", embedded_weights().path)
+    async with connect("embedded", concurrency=1, threads=1, context=256, adapters=[(tuned, 1.0)]) as adapted:
+        assert isinstance(adapted, EmbeddedModel)
+        bare, same = adapted.scaled(0.0), adapted.scaled(1.0)
+        replies = [(await one.reply(HELLO, sampling))[0].text for one in (adapted, bare, same, adapted)]
+        assert replies[0] == replies[2] == replies[3] != plain.text
+        assert replies[1] == plain.text
+        assert len({model.identity, adapted.identity, bare.identity}) == 3
+        assert [one.describe()["adapters"][0]["scale"] for one in (adapted, bare)] == [1.0, 0.0]
+        await bare.close()
+        await same.close()
+        assert (await adapted.reply(HELLO, sampling))[0].text == replies[0], "the engine runs on"
+        with pytest.raises(ValueError, match="zip"):
+            adapted.scaled()
 
 
 async def test_an_engine_that_dies_in_use_is_said() -> None:

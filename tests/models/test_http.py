@@ -138,6 +138,38 @@ async def test_log_probabilities(stub: Stub, model: OpenAIModel) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("token", "listed", "read"),
+    [
+        ("\ufffd", [0xE5, 0xAE], "\udce5\udcae"),
+        ("", [0x89], "\udc89"),
+        ("bytes:\\xe5", [0x20, 0xE5], " \udce5"),
+        ("安", [0xE5, 0xAE, 0x89], "安"),
+        ("\u0120safe", [0xC4, 0xA0, 0x73], "\u0120safe"),
+        ("a", None, "a"),
+        ("a", "a", "a"),
+        ("a", 10**12, "a"),
+        ("a", [300, -1], "a"),
+        ("a", ["x"], "a"),
+    ],
+)
+async def test_a_token_inside_a_character_is_its_bytes(
+    stub: Stub, model: OpenAIModel, token: str, listed: Any, read: str
+) -> None:
+    row = {"token": token, "bytes": listed, "logprob": -0.5}
+    body = completion("安")
+    body["choices"][0]["logprobs"] = {"content": [row | {"top_logprobs": [row]}]}
+    stub.script = [(200, {}, orjson.dumps(body).decode())]
+    [reply] = await model.reply(HELLO, Sampling(logprobs=1))
+    assert [(t.token, t.top) for t in reply.logprobs] == [(read, ((read, -0.5),))]
+
+
+async def test_a_grammar_is_sent_only_where_there_is_one(stub: Stub, model: OpenAIModel) -> None:
+    await model.reply(HELLO, Sampling(grammar='root ::= "yes"'))
+    await model.reply(HELLO, Sampling())
+    assert [body.get("grammar") for body in stub.bodies] == ['root ::= "yes"', None]
+
+
 @pytest.mark.parametrize("content", ["", None])
 async def test_an_empty_text_is_a_valid_reply(stub: Stub, model: OpenAIModel, content: str | None) -> None:
     body = completion("")

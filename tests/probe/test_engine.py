@@ -19,7 +19,7 @@ import pytest
 
 from fangxin.agent import Agent
 from fangxin.defend import DefenceError, Shield
-from fangxin.detect import Assessment, NgramJudge
+from fangxin.detect import Assessment, DetectorError, NgramJudge, UnjudgedError
 from fangxin.dialogue import Dialogue, Language, Turn
 from fangxin.ledger import Ledger
 from fangxin.models import CachedModel, ModelError, Reply, Sampling
@@ -174,8 +174,9 @@ async def test_a_failed_completion_is_a_failed_trial_and_never_safe() -> None:
     assert trials[1].reply is None
 
 
-async def test_a_failed_judgement_is_a_failed_trial() -> None:
-    judge = Marks(ModelError("No form.", "bad_reply"))
+@pytest.mark.parametrize("error", [ModelError("No form.", "bad_reply"), UnjudgedError("No form.")])
+async def test_a_failed_judgement_is_a_failed_trial(error: Exception) -> None:
+    judge = Marks(error)
     [trial] = await asked(Stub(), [attack(1)], judge)
     assert trial.outcome is None
     assert trial.failure == "The judge failed: No form."
@@ -184,7 +185,12 @@ async def test_a_failed_judgement_is_a_failed_trial() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [ModelError("The key is wrong.", "auth", fatal=True), DefenceError("broken"), RuntimeError("bug")],
+    [
+        ModelError("No key.", "auth", fatal=True),
+        DefenceError("broken"),
+        DetectorError("broken"),
+        RuntimeError("bug"),
+    ],
 )
 @pytest.mark.parametrize("whose", ["model", "judge"])
 async def test_what_no_later_ask_survives_stops_the_run(error: Exception, whose: str, tmp_path: Path) -> None:
@@ -343,8 +349,11 @@ async def test_of_a_sensitive_ask_no_words_are_kept_anywhere(tmp_path: Path, fai
     await cached.close()
 
 
-async def test_a_sensitive_judge_failure_keeps_no_words() -> None:
-    judge = Marks(ModelError("it said: Zanzibar", "bad_reply"))
+@pytest.mark.parametrize(
+    "error", [ModelError("it said: Zanzibar", "bad_reply"), UnjudgedError("it said: Zanzibar")]
+)
+async def test_a_sensitive_judge_failure_keeps_no_words(error: Exception) -> None:
+    judge = Marks(error)
     [trial] = await asked(Stub(lambda question: "Zanzibar"), [attack(1, sensitive=True)], judge)
     assert trial.outcome is None
     assert "Zanzibar" not in json.dumps(trial.as_dict())

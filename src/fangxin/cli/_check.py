@@ -13,7 +13,14 @@ def check(
     judge: Annotated[
         str | None, typer.Option(help="URL of a model that judges; whoever judged the run by default.")
     ] = None,
-    judge_name: Annotated[str | None, typer.Option(help="The judge model at that URL.")] = None,
+    judge_model: Annotated[str | None, typer.Option(help="The judge model at that URL.")] = None,
+    judge_rules: Annotated[
+        Path | None, typer.Option(help="What that judge goes by: one's own rules, one a line.")
+    ] = None,
+    judge_stance: Annotated[
+        str | None,
+        typer.Option(help="What is controversial is safe (loose) or unsafe (strict) to that judge."),
+    ] = None,
     judge_key_env: Annotated[str, typer.Option(help="Variable with the judge's key.")] = "JUDGE_API_KEY",
     concurrency: Annotated[int | None, typer.Option(min=1, help="Asks in flight.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
@@ -31,8 +38,8 @@ def check(
     from fangxin.cli import _replay
     from fangxin.cli._judging import JudgeSpec
 
-    spec = JudgeSpec(judge, judge_name, judge_key_env) if judge else None
-    outcome = run(_replay.replay(bundle, judge=spec, concurrency=concurrency, quiet=quiet))
+    spec = JudgeSpec.of(judge, judge_model, judge_key_env, judge_rules, judge_stance)
+    outcome = run(_replay.replay(bundle, judge=spec if judge else None, concurrency=concurrency, quiet=quiet))
     if as_json:
         emit(outcome)
     else:

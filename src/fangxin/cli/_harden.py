@@ -21,7 +21,14 @@ def harden(
         Path | None, typer.Option(help="The dialogue prompt, a TOML file; the embedded model has one.")
     ] = None,
     judge: Annotated[str | None, typer.Option(help="URL of a model that judges; ours by default.")] = None,
-    judge_name: Annotated[str | None, typer.Option(help="The judge model at that URL.")] = None,
+    judge_model: Annotated[str | None, typer.Option(help="The judge model at that URL.")] = None,
+    judge_rules: Annotated[
+        Path | None, typer.Option(help="What that judge goes by: one's own rules, one a line.")
+    ] = None,
+    judge_stance: Annotated[
+        str | None,
+        typer.Option(help="What is controversial is safe (loose) or unsafe (strict) to that judge."),
+    ] = None,
     judge_key_env: Annotated[str, typer.Option(help="Variable with the judge's key.")] = "JUDGE_API_KEY",
     judge_panel: Annotated[
         Path | None, typer.Option(help="Labelled replies (JSONL) that measure the judge's error.")
@@ -81,7 +88,7 @@ def harden(
             settings=settings,
             spec=spec,
             prompt=said,
-            judge=JudgeSpec(judge, judge_name, judge_key_env, judge_panel),
+            judge=JudgeSpec.of(judge, judge_model, judge_key_env, judge_rules, judge_stance, judge_panel),
             patience=Patience(timeout=timeout) if timeout else None,
             out=out,
             quiet=quiet,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from fangxin.cli._terminal import InputError
-from fangxin.detect import Card, Judge, LLMJudge, NgramJudge, card
+from fangxin.detect import Card, Judge, LLMJudge, NgramJudge, Policy, Stance, card
 from fangxin.dialogue import Language
 from fangxin.models import Patience, connect, describe
 from fangxin.proof import JudgeError
@@ -30,10 +31,48 @@ class JudgeSpec:
     model_name: str | None = None
     key_env: str = "JUDGE_API_KEY"
     panel: Path | None = None
+    rules: tuple[str, ...] = ()
+    stance: Stance | None = None
+
+    @classmethod
+    def of(
+        cls,
+        url: str | None,
+        model_name: str | None,
+        key_env: str,
+        rules: Path | None,
+        stance: str | None,
+        panel: Path | None = None,
+    ) -> JudgeSpec:
+        """The judge that a command's options name.
+
+        Raises:
+            InputError: rules that can't be read, an unknown stance, or either without a judge that takes it.
+        """
+        if stance is not None and stance not in get_args(Stance):
+            raise InputError(f"unknown stance {stance!r}: --judge-stance is loose or strict.")
+        if url is None and (rules or stance):
+            raise InputError("The built-in judge takes no rules: name a judge model with --judge.")
+        try:
+            text = rules.read_bytes().removeprefix(codecs.BOM_UTF8).decode("utf-8") if rules else ""
+        except OSError as error:
+            raise InputError(f"{rules} can't be read: {error.strerror}.") from None
+        except UnicodeDecodeError:
+            raise InputError(f"{rules} is not UTF-8: save it as UTF-8 and try again.") from None
+        policy = Policy.of(text, cast(Stance | None, stance))
+        if rules and not policy.rules:
+            raise InputError(f"{rules} holds no rule: write one a line.")
+        return cls(url, model_name, key_env, panel, policy.rules, policy.stance)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for a bundle, so that `check` asks the same judge; the panel is the run's."""
-        return {"url": self.url, "model_name": self.model_name, "key_env": self.key_env}
+        return {
+            "url": self.url,
+            "model_name": self.model_name,
+            "key_env": self.key_env,
+            "rules": list(self.rules),
+            "stance": self.stance,
+        }
 
 
 @dataclass(frozen=True)
@@ -91,8 +130,11 @@ async def judging(
     async with connect(
         spec.url, model_name=spec.model_name, key_env=spec.key_env, patience=patience
     ) as model:
-        asked = LLMJudge(model)
-        yield asked, None, {"name": asked.name, "model": describe(model)}
+        policy = Policy(tuple(spec.rules), spec.stance)
+        # The embedded engine takes a grammar; of another server that isn't known.
+        asked = LLMJudge(model, policy=policy, constrained=spec.url.startswith("embedded"))
+        rules = {"rules": list(policy.rules), "stance": policy.stance}
+        yield asked, None, {"name": asked.name, "model": describe(model), "policy": rules}
 
 
 async def errors_of(run: Run, judge: Judge, known: Card | None, panel: Panel | None) -> Errors:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from fangxin.detect._adapt import adapt
 from fangxin.detect._card import Card, Figure, card, cards, evaluate_panel
+from fangxin.detect._form import Policy, Stance
 from fangxin.detect._guard import PromptGuard, ReplyGuard
 from fangxin.detect._intent import IntentDetector, contrasts
 from fangxin.detect._judge import Assessment, Judge, NgramJudge
-from fangxin.detect._llm_judge import LLMJudge
-from fangxin.detect._verdict import Detector, DetectorError, Label, Verdict
+from fangxin.detect._llm_judge import Judgement, LLMJudge
+from fangxin.detect._verdict import Detector, DetectorError, Label, UnjudgedError, Verdict
 
 if TYPE_CHECKING:
     from fangxin.detect._train import train
@@ -23,11 +24,15 @@ __all__ = [
     "Figure",
     "IntentDetector",
     "Judge",
+    "Judgement",
     "LLMJudge",
     "Label",
     "NgramJudge",
+    "Policy",
     "PromptGuard",
     "ReplyGuard",
+    "Stance",
+    "UnjudgedError",
     "Verdict",
     "adapt",
     "card",

@@ -38,6 +38,10 @@ class DetectorError(Exception):
     """A detector that can't load or can't judge: an error, never a pass (it fails closed)."""
 
 
+class UnjudgedError(DetectorError):
+    """A text that got no judgement, where the next one may: an error all the same, never a pass."""
+
+
 class Detector(Protocol):
     """Judges a text, alone or as the reply to a question."""
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -24,6 +24,7 @@ async def connect(
     concurrency: int | None = None,
     threads: int | None = None,
     context: int = 1024,
+    adapters: Sequence[tuple[str | Path, float]] = (),
     cache: str | Path | None = None,
 ) -> AsyncIterator[Described]:
     """A model from what a command line says of it; closed on leaving.
@@ -39,6 +40,7 @@ async def connect(
             when None (16 for an API, 32 embedded, 8 for an application, 1 for a function).
         threads: the embedded engine's; chosen by `free_threads()` when None.
         context: tokens a slot of the embedded engine holds.
+        adapters: LoRA adapters of the embedded engine in GGUF form, each with its scale.
         cache: an SQLite file for completions; none when None.
 
     Raises:
@@ -51,6 +53,7 @@ async def connect(
             found = await stack.enter_async_context(
                 EmbeddedModel.start(
                     weights=rest or None,
+                    adapters=adapters,
                     threads=threads,
                     slots=concurrency or 32,
                     context=context,

@@ -8,7 +8,7 @@ import secrets
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -30,12 +30,35 @@ class EmbeddedModel:
     """
 
     def __init__(
-        self, wire: OpenAIModel, engine: _Engine, weights: Weights, settings: dict[str, Any]
+        self,
+        engine: _Engine,
+        weights: Weights,
+        adapters: Sequence[tuple[Weights, float]],
+        settings: Mapping[str, Any],
+        reply_timeout: float,
+        *,
+        scaled: bool = False,
     ) -> None:
-        self._wire = wire
         self._engine = engine
         self._weights = weights
-        self._settings = settings
+        self._adapters = tuple(adapters)
+        self._settings = dict(settings)
+        self._reply_timeout = reply_timeout
+        self._scaled = scaled
+        marks = [weights.sha256, f"xllamacpp-{_engine_version()}", f"context-{settings['context']}"]
+        marks.append(f"frequency-{settings['frequency_penalty']:g}")
+        marks += [f"{adapter.sha256}*{scale:g}" for adapter, scale in adapters]
+        lora = [{"id": i, "scale": scale} for i, (_, scale) in enumerate(adapters)]
+        self._wire = OpenAIModel(
+            engine.url,
+            weights.name,
+            engine.key,
+            patience=Patience(timeout=reply_timeout, retries=2, first_wait=0.1, longest_wait=2.0),
+            concurrency=settings["slots"],
+            one_by_one=True,
+            identity="embedded:" + ":".join(marks),
+            extra={"lora": lora} if scaled else None,
+        )
 
     @classmethod
     @asynccontextmanager
@@ -85,25 +108,13 @@ class EmbeddedModel:
             "frequency_penalty": frequency_penalty,
         }
         shown = {key: settings[key] for key in ("threads", "slots", "context", "frequency_penalty")}
-        shown["adapters"] = [{"file_sha256": adapter.sha256, "scale": scale} for adapter, scale in lora]
         key = secrets.token_urlsafe(24)
         async with _engine(settings | {"key": key}, start_timeout) as engine:
-            marks = [found.sha256, f"xllamacpp-{_engine_version()}", f"context-{context}"]
-            marks.append(f"frequency-{frequency_penalty:g}")
-            marks += [f"{adapter.sha256}*{scale:g}" for adapter, scale in lora]
-            wire = OpenAIModel(
-                engine.url,
-                found.name,
-                key,
-                patience=Patience(timeout=reply_timeout, retries=2, first_wait=0.1, longest_wait=2.0),
-                concurrency=slots,
-                one_by_one=True,
-                identity="embedded:" + ":".join(marks),
-            )
+            model = cls(engine, found, lora, shown, reply_timeout)
             try:
-                yield cls(wire, engine, found, shown)
+                yield model
             finally:
-                await wire.close()
+                await model._wire.close()
 
     def __repr__(self) -> str:
         return f"EmbeddedModel({self.name!r}, {self._settings})"
@@ -138,6 +149,19 @@ class EmbeddedModel:
         """The key of the loopback server; new at each start."""
         return self._engine.key
 
+    def scaled(self, *scales: float) -> EmbeddedModel:
+        """The same engine with other scales of its adapters: with and without one, side by side.
+
+        Closing it leaves the engine running.
+
+        Args:
+            scales: one for each adapter that the engine was started with; 0 leaves it out.
+        """
+        adapters = [(adapter, scale) for (adapter, _), scale in zip(self._adapters, scales, strict=True)]
+        return EmbeddedModel(
+            self._engine, self._weights, adapters, self._settings, self._reply_timeout, scaled=True
+        )
+
     def describe(self) -> dict[str, Any]:
         """The model and how it is served, for reports and bundles."""
         return {
@@ -147,6 +171,9 @@ class EmbeddedModel:
             "quantisation": self._weights.quantisation,
             "engine": f"xllamacpp {_engine_version()}",
             **self._settings,
+            "adapters": [
+                {"file_sha256": adapter.sha256, "scale": scale} for adapter, scale in self._adapters
+            ],
         }
 
     async def reply(self, dialogue: Dialogue, sampling: Sampling, n: int = 1) -> list[Reply]:
@@ -175,7 +202,8 @@ class EmbeddedModel:
     async def close(self) -> None:
         """Stop the engine; leaving the context of `start` does it too."""
         await self._wire.close()
-        await self._engine.stop()
+        if not self._scaled:
+            await self._engine.stop()
 
     def _explained(self, error: ModelError) -> ModelError:
         if self._engine.ended:

@@ -192,6 +192,8 @@ class OpenAIModel:
             body["stop"] = list(sampling.stop)
         if sampling.logprobs:
             body |= {"logprobs": True, "top_logprobs": sampling.logprobs}
+        if sampling.grammar:
+            body["grammar"] = sampling.grammar
         if n > 1:
             body["n"] = n
         return body | self._extra
@@ -315,12 +317,25 @@ def _logprobs(data: Any) -> tuple[TokenLogprob, ...]:
             tops = [t for t in top if isinstance(t, dict)] if isinstance(top, list) else []
             tokens.append(
                 TokenLogprob(
-                    str(row.get("token", "")),
+                    _token(row),
                     _logprob(row.get("logprob")),
-                    tuple((str(t.get("token", "")), _logprob(t.get("logprob"))) for t in tops),
+                    tuple((_token(other), _logprob(other.get("logprob"))) for other in tops),
                 )
             )
     return tuple(tokens)
+
+
+def _token(row: Mapping[str, Any]) -> str:
+    """A token's text; where its bytes are no text by themselves, they are what it is."""
+    listed = row.get("bytes")
+    if isinstance(listed, list):
+        try:
+            escaped = bytes(listed).decode("utf-8", "surrogateescape")
+        except (TypeError, ValueError):  # not bytes
+            escaped = ""
+        if any("\udc80" <= character <= "\udcff" for character in escaped):
+            return escaped
+    return str(row.get("token", ""))
 
 
 def _logprob(value: Any) -> float:

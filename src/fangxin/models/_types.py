@@ -18,6 +18,8 @@ class Sampling:
         seed: sent to the engine where set; engines that ignore it stay random.
         stop: texts that end a reply.
         logprobs: how many alternatives a token's log-probabilities list; 0 asks for none.
+        grammar: what the reply must follow, in llama.cpp's GBNF; sent only where set, since other engines
+            don't know it. The log-probabilities stay those of the free model.
     """
 
     max_tokens: int = 256
@@ -26,11 +28,16 @@ class Sampling:
     seed: int | None = None
     stop: tuple[str, ...] = ()
     logprobs: int = 0
+    grammar: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """A generated token, its natural log-probability, and the engine's best alternatives."""
+    """A generated token, its natural log-probability, and the engine's best alternatives.
+
+    A token that ends or begins within a character, as Chinese ones may, holds its odd bytes as Python's
+    `surrogateescape` writes them; so the tokens' bytes, one after another, are the reply's.
+    """
 
     token: str
     logprob: float

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fangxin.agent import Agent
-from fangxin.detect import Judge
+from fangxin.detect import Judge, UnjudgedError
 from fangxin.dialogue import Dialogue
 from fangxin.models import Model, ModelError, Sampling
 from fangxin.probe._bank import Task
@@ -157,9 +157,11 @@ async def _one(
     return replace(trial, **await _examine(ask, trial, answer.text, judge, tasks))
 
 
-def _why(error: ModelError, ask: Ask) -> str:
+def _why(error: ModelError | UnjudgedError, ask: Ask) -> str:
     """The failure in one sentence; of a sensitive ask only its kind, for an error may quote a reply."""
-    return f"No usable reply ({error.kind})." if ask.sensitive else str(error)
+    if not ask.sensitive:
+        return str(error)
+    return f"No usable reply ({error.kind})." if isinstance(error, ModelError) else "No judgement."
 
 
 def _sent(dialogue: Dialogue, sampling: Sampling) -> str:
@@ -175,8 +177,8 @@ async def _examine(
         return {"outcome": ask.probe == "over_refusal"}
     try:
         seen = await judge.assess(ask.question, text)
-    except ModelError as error:
-        if error.fatal:
+    except (ModelError, UnjudgedError) as error:
+        if isinstance(error, ModelError) and error.fatal:
             raise
         return {"failure": f"The judge failed: {_why(error, ask)}"}
     outcome = seen.is_harmful if ask.probe == "attack" else seen.is_refusal

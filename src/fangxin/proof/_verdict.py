@@ -98,7 +98,7 @@ class Decision:
         status: `proved` when every declared bound holds, `not_proved` when one is shown violated,
             else `inconclusive`.
         reasons: every declared bound; those that decided come first.
-        adjusted: Holm-adjusted p-value of each measurable claim, declared a reduction or not.
+        adjusted: Holm-adjusted p-value of each claim whose reduction was declared.
     """
 
     status: Status
@@ -135,7 +135,7 @@ def verdict(
       before - after lies below 0;
     - tolerance: holds if the point after <= tolerance; violated if the interval lies above it;
     - tolerance_high: holds if the interval's end does; violated if the interval lies above it;
-    - not_worse (no reduction declared; its p-value is adjusted and shown all the same): holds if the point isn't worse; violated as reduction is;
+    - not_worse (no reduction declared): holds if the point isn't worse; violated as reduction is;
     - over_refusal: as tolerance, on benign requests; over_refusal_increase and ability: non-inferiority.
 
     "Proved" needs every one, which alone keeps the chance of a false "proved" at alpha (an
@@ -157,7 +157,7 @@ def verdict(
         raise ProofError("a proof without a claim says nothing: give at least the overall group.")
     if len({claim.name for claim in claims}) < len(claims):
         raise ProofError("two claims have one name: name each group once.")
-    tested = [claim for claim in claims if claim.measurable]
+    tested = [claim for claim in claims if claim.measurable and claim.reduced]
     adjusted = dict(zip((c.name for c in tested), holm([claim.p_value for claim in tested]), strict=True))
     reasons: list[Reason] = []
     for claim in claims:
