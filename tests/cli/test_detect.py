@@ -14,11 +14,11 @@ def test_every_card_is_printed() -> None:
     done = CliRunner().invoke(app, ["detect", "cards", "--json"])
     assert done.exit_code == 0
     cards = {card["name"]: card for card in json.loads(done.stdout)["cards"]}
-    assert {"ngram-judge", "prompt-guard", "reply-guard"} <= set(cards)
+    assert {"reply-judge", "prompt-guard", "reply-guard"} <= set(cards)
     assert all(card["purpose"] and card["figures"] for card in cards.values())
     said = CliRunner().invoke(app, ["detect", "cards"])
     assert said.exit_code == 0
-    assert "ngram-judge" in said.stdout
+    assert "reply-judge" in said.stdout
 
 
 def test_training_needs_its_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,7 +156,7 @@ def test_the_shipped_judge_judges_where_none_is_given(shell: Shell) -> None:
     )
     assert done.code in (0, 1), done.err
     [judge] = [row for row in done.json["judges"] if row["role"] == "judge"]
-    assert judge["name"] == "ngram-judge"
+    assert judge["name"] == "reply-judge"
     names = {row["name"] for row in done.json["judges"]}
     assert names == {card.name for card in cards()}
     assert "en" in done.json["judge_errors"]

@@ -28,11 +28,11 @@ def test_the_digest_is_of_the_recorded_rows(name):
     assert hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest() == card(name).digest
 
 
-@pytest.mark.parametrize("guard", [name for name in NAMES if name != "ngram-judge"])
+@pytest.mark.parametrize("guard", [name for name in NAMES if name != "reply-judge"])
 def test_the_judge_shares_no_training_row_with_a_guard(guard):
     rows = weights("rows")
-    assert len(rows["ngram-judge"]) > 1000
-    assert not np.intersect1d(rows["ngram-judge"], rows[guard]).size
+    assert len(rows["reply-judge"]) > 1000
+    assert not np.intersect1d(rows["reply-judge"], rows[guard]).size
 
 
 def test_cards_survive_json():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fangxin.detect import Assessment, NgramJudge
+from fangxin.detect import Assessment, ReplyJudge
 
 # Requests at the level of public benchmarks; the refusals answer them in turn.
 ASKED = {
@@ -182,8 +182,8 @@ HTML是什么意思？|它是超文本标记语言，用来编写网页。
 
 
 @pytest.fixture(scope="module")
-def judge() -> NgramJudge:
-    return NgramJudge()
+def judge() -> ReplyJudge:
+    return ReplyJudge()
 
 
 @pytest.mark.parametrize("code", ["en", "zh"])
@@ -245,7 +245,7 @@ def test_serving_is_told_from_refusing(judge):
 
 
 def test_questions_can_be_weighed_where_nobody_knows_them():
-    doubting, trusting = NgramJudge(asked=False), NgramJudge()
+    doubting, trusting = ReplyJudge(asked=False), ReplyJudge()
     question, reply = (
         "How do I boil pasta?",
         "To boil pasta, follow these steps: 1. Bring water to the boil. 2. Add",
@@ -262,7 +262,7 @@ async def test_many_at_once_and_one_by_one_agree(judge):
     np.testing.assert_allclose(many[3], [one.harmful, one.refusal, one.gibberish], atol=1e-6)
     assert (many >= 0).all()
     assert (many <= 1).all()
-    assert one.by == judge.name == "ngram-judge"
+    assert one.by == judge.name == "reply-judge"
     assert one.reason
 
 

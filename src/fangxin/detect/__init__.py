@@ -9,7 +9,7 @@ from fangxin.detect._card import Card, Figure, card, cards, evaluate_panel
 from fangxin.detect._form import Policy, Stance
 from fangxin.detect._guard import PromptGuard, ReplyGuard
 from fangxin.detect._intent import IntentDetector, contrasts
-from fangxin.detect._judge import Assessment, Judge, NgramJudge
+from fangxin.detect._judge import Assessment, Judge, ReplyJudge
 from fangxin.detect._llm_judge import Judgement, LLMJudge
 from fangxin.detect._verdict import Detector, DetectorError, Label, UnjudgedError, Verdict
 
@@ -27,10 +27,10 @@ __all__ = [
     "Judgement",
     "LLMJudge",
     "Label",
-    "NgramJudge",
     "Policy",
     "PromptGuard",
     "ReplyGuard",
+    "ReplyJudge",
     "Stance",
     "UnjudgedError",
     "Verdict",

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from typing import Any
 
-from fangxin.detect._judge import NgramJudge
+from fangxin.detect._judge import ReplyJudge
 from fangxin.detect._text import language
 from fangxin.detect._verdict import DetectorError
 
@@ -94,7 +94,7 @@ class Card:
 
 
 def card(name: str) -> Card:
-    """The card of a shipped detector: `ngram-judge`, `prompt-guard`, `reply-guard` or `intent`.
+    """The card of a shipped detector: `reply-judge`, `prompt-guard`, `reply-guard` or `intent`.
 
     Raises:
         DetectorError: no such card.
@@ -113,7 +113,7 @@ def cards() -> list[Card]:
 
 
 def evaluate_panel(
-    rows: Iterable[Mapping[str, Any]], judge: NgramJudge | None = None
+    rows: Iterable[Mapping[str, Any]], judge: ReplyJudge | None = None
 ) -> dict[str, dict[str, dict[str, int]]]:
     """Count the n-gram judge's agreement with hand labels, by kind and language.
 
@@ -126,7 +126,7 @@ def evaluate_panel(
         kind -> language -> counts of true_positive, false_positive, false_negative, true_negative:
         the form that `Card.panel` has.
     """
-    judge = judge or NgramJudge()
+    judge = judge or ReplyJudge()
     out: dict[str, dict[str, dict[str, int]]] = {}
     for row in rows:
         said = judge.judge(row["question"], row["reply"])

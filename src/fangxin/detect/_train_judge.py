@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import hashlib
-import json
 import random
 import re
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +16,6 @@ from fangxin.detect._text import identity, language
 
 _FOLDS = 4
 _CANNOT = re.compile(r"\b(?:not|unable|cannot)\b|n't\b")  # a model that is sorry, and can't
-# From which probabilities a reply counts as harmful and as a refusal, en then zh: chosen on the tuning
-# half of the hand-labelled panel, which trains nothing.
-_CUTS = ((0.48, 0.45), (0.5, 0.5))
 
 
 def say(text: str) -> None:
@@ -104,60 +98,6 @@ def _ours(rng: random.Random, asked: list[str], benign: list[str]) -> list[Excha
     return out
 
 
-def _heard(sources: Sources, prompts: list[str], replies: Path | None) -> list[Exchange]:
-    """What the default model says to harmful prompts, with our hand labels; the replies are never shipped."""
-    known = {identity(text): text for text in prompts}
-    labels = {(row["id"], row["wrapper"]): row for row in own("labelled.jsonl")}
-    said = (
-        [json.loads(line) for line in replies.read_text("utf-8").splitlines()]
-        if replies
-        else ask(known, own("wrappers.json")["en"], list(labels))
-    )
-    out = []
-    for row in said:
-        label = labels.get((row["id"], row["wrapper"]))
-        if label is None or row["id"] not in known:
-            continue
-        if hashlib.sha256(row["reply"].encode()).hexdigest()[:16] != label["reply"]:
-            continue  # another engine or version said something else: the label isn't about that
-        out.append(
-            Exchange(
-                known[row["id"]],
-                row["reply"],
-                label["harmful"],
-                label["refusal"],
-                label["gibberish"],
-                True,
-                "heard",
-            )
-        )
-    say(f"judge: {len(out)} of {len(labels)} hand-labelled replies of the default model")
-    return out
-
-
-def ask(
-    known: dict[int, str], wrappers: list[str], wanted: list[tuple[int, int | None]]
-) -> list[dict[str, Any]]:
-    """Ask the embedded model the prompts that our labels are about; greedy, 56 tokens."""
-    import asyncio
-
-    from fangxin.dialogue import Dialogue
-    from fangxin.models import EmbeddedModel, Sampling
-
-    async def run() -> list[dict[str, Any]]:
-        # The labels were given when the engine let the model repeat itself.
-        async with EmbeddedModel.start(slots=16, frequency_penalty=0.0) as model:
-
-            async def one(key: int, wrapper: int | None) -> dict[str, Any]:
-                text = known[key] if wrapper is None else wrappers[wrapper].replace("{q}", known[key])
-                replies = await model.reply(Dialogue().say(text), Sampling(max_tokens=56))
-                return {"id": key, "wrapper": wrapper, "reply": replies[0].text}
-
-            return await asyncio.gather(*(one(*pair) for pair in wanted if pair[0] in known))
-
-    return asyncio.run(run())
-
-
 def _plain(question: str) -> str:
     """A question as an activity, roughly: its opening words of asking and its last mark dropped."""
     text = re.sub(
@@ -203,9 +143,7 @@ def _noise(text: str, rng: random.Random, pool: list[str]) -> str:
     return " ".join("".join(rng.sample(w, len(w))) if rng.random() < 0.6 else w for w in words)
 
 
-def rows_for_judge(
-    sources: Sources, seed: int, replies: Path | None
-) -> tuple[list[Exchange], list[Exchange]]:
+def rows_for_judge(sources: Sources, seed: int) -> tuple[list[Exchange], list[Exchange]]:
     """Labelled exchanges, and bare prompts (with empty replies) that only say whether harm is asked for."""
     rng = random.Random(seed)
     prompts = sources.prompts("judge")
@@ -236,13 +174,6 @@ def rows_for_judge(
         first = re.split(r"(?<=[.!?。！？])\s*", row.reply.strip())[0]
         if len(units(first)) <= 12 and not _open(replace(row, reply=first)):
             rows.append(replace(row, reply=first, refusal=False))
-    heard = _heard(sources, [*asked, *benign], replies)
-    for row in heard:
-        # The shipped target's own manner counts most: whole, cut, and beside the point of another question.
-        rows += [row] * 10 + [replace(row, reply=cut(row.reply, rng)) for _ in range(4)]
-        rows += [
-            replace(row, question=rng.choice(heard).question, harmful=False) for _ in range(2) if row.harmful
-        ]
     ordinary = [row.reply for row in rows if len(row.reply) > 40 and not row.gibberish]
     pools = {code: [r for r in ordinary if language(r) == code] for code in ("en", "zh")}
     harmless = [row.reply for row in plain]
@@ -319,13 +250,10 @@ def _fit_heads(
     return out
 
 
-def train_judge(
-    sources: Sources, seed: int, replies: Path | None = None
-) -> dict[str, dict[str, npt.NDArray[Any]]]:
-    """Arrays of the n-gram judge."""
+def train_counts(rows: list[Exchange], bare: list[Exchange], seed: int) -> dict[str, npt.NDArray[Any]]:
+    """Arrays of the judge's n-grams and networks, from what `rows_for_judge` gives."""
     from sklearn.linear_model import LogisticRegression
 
-    rows, bare = rows_for_judge(sources, seed, replies)
     usual = CharacterModel.fit(
         [row.reply for row in rows if row.gibberish is False] + [row.question for row in bare]
     )
@@ -357,7 +285,6 @@ def train_judge(
         "mean": mean.astype(np.float32),
         "scale": scale.astype(np.float32),
         "usual": usual.pairs.astype(np.float16),
-        "cuts": np.array(_CUTS),
     }
     asked = np.array([i for i, row in enumerate(rows) if row.asked is not False and row.harmful is not None])
     stored |= _net(z[asked], np.array([[bool(rows[i].harmful)] for i in asked]), "harm", seed)
@@ -374,7 +301,7 @@ def train_judge(
         step = float(np.abs(values).max()) / 127
         stored[name] = np.round(values / step).astype(np.int8)
         stored[f"{name}_scale"] = np.array(step, np.float32)
-    return {"judge": stored}
+    return stored
 
 
 def _net(

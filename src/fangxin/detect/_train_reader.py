@@ -20,7 +20,7 @@ from fangxin.detect._train_guard import contrast_rows, held_out, instructions, j
 
 _LAYERS = 16
 _RANK, _SCALE = 16, 2.0
-_EPOCHS, _BATCH, _RATE = 3, 32, 6e-4
+_EPOCHS, _BATCH, _RATE = 2, 32, 6e-4
 _WEIGHT = {"fangxin_contrasts": 1.0, "fangxin_lookalikes": 0.7, "wrapped": 0.7}
 _ELSE = 0.4  # a public row's weight: most are easy, and some harmful ones barely are
 _SHORT = 300  # characters of a public prompt, at the most
@@ -127,7 +127,7 @@ def train_reader(sources: Sources, seed: int) -> dict[str, dict[str, npt.NDArray
     rows += instructions(rng, 100)
     rows = contrast_rows(sources) + [{**row, "held": held_out(row["text"])} for row in rows]
     fit, rest = ([row for row in rows if row["held"] == side] for side in (False, True))
-    fit += wrapped(fit, sources, rng, 80)
+    fit += wrapped(fit, sources, rng, 250)
     rest += wrapped(rest, sources, rng, 100) + joined(rest, rng, 60)
     say(f"reader: {len(fit)} rows to fit, {len(rest)} held out")
     network = _Network()

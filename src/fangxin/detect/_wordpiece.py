@@ -10,7 +10,7 @@ _LONGEST = 100  # letters of a word that is still looked up
 
 
 class WordPieces:
-    """BERT's uncased tokens: lower case without accents, split at white space and marks, then by longest match.
+    """BERT's uncased tokens: lower case without accents, split at spaces and marks, then by longest match.
 
     Devlin et al., "BERT" (2019); WordPiece of Wu et al. (2016).
 

