@@ -1,9 +1,10 @@
 """How much of an engine's throughput probing reaches: Fangxin against a bare load generator.
 
-Both ask the same llama.cpp server (the embedded SmolLM2-135M) the same dialogues, greedily, with as
-many requests under way as it has slots. They take turns, the first turn alternates, and each round
-has dialogues of its own, so that neither profits from the other's prompt cache. Tokens are those that
-the engine counts. The claim holds at a median ratio of 0.90 or more.
+Fangxin's side is the probing engine as a run has it: one door, cache, judge, a journal on disk. Both ask the
+same llama.cpp server (the embedded SmolLM2-135M) the same dialogues, greedily; the bare side keeps as many
+requests under way as the server has slots. They take turns, the first turn alternates, and each round has
+dialogues of its own, so that neither profits from the other's prompt cache. Tokens are those that the engine
+counts. The claim holds at a median ratio of 0.90 or more.
 
     python benchmarks/engine_use.py
 """
@@ -16,22 +17,22 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
 
+from fangxin.agent import Agent
+from fangxin.detect import ReplyJudge
 from fangxin.dialogue import Dialogue, DialoguePrompt
-from fangxin.models import CachedModel, EmbeddedModel, Model, Sampling
+from fangxin.models import CachedModel, EmbeddedModel, Sampling
+from fangxin.probe import Ask, Journal, ask
 
-_PROMPTS = (
-    DialoguePrompt(
-        role="You are the assistant of a public library.",
-        setting="You talk with readers on the library's web page.",
-        rules=("Answer in at most three sentences.", "Never give out another reader's data."),
-    ),
-    DialoguePrompt(role="You are a patient teacher of arithmetic for children of ten."),
-    DialoguePrompt(),
+JUDGE = ReplyJudge()
+
+_PROMPT = DialoguePrompt(
+    role="You are the assistant of a public library.",
+    setting="You talk with readers on the library's web page.",
+    rules=("Answer in at most three sentences.", "Never give out another reader's data."),
 )
 _QUESTIONS = (
     "Why does a cat purr when you hold it? I am reader number {i}.",
@@ -47,26 +48,38 @@ def dialogues(number: int, start: int) -> list[Dialogue]:
     """Ordinary dialogues, every fourth with a turn before the question."""
     made = []
     for i in range(start, start + number):
-        dialogue = Dialogue(_PROMPTS[i % len(_PROMPTS)])
+        dialogue = Dialogue(_PROMPT)
         if i % 4 == 0:
             dialogue = dialogue.say(f"Good morning, I am guest {i}.").answer("Good morning! What can I do?")
         made.append(dialogue.say(_QUESTIONS[i % len(_QUESTIONS)].format(i=i)))
     return made
 
 
-async def probe(model: Model, asked: list[Dialogue], sampling: Sampling) -> int:
-    """Fangxin's side: what probing does with a model. Returns completion tokens."""
-    replies = await asyncio.gather(*(model.reply(dialogue, sampling) for dialogue in asked))
-    return sum(reply.completion_tokens for [reply] in replies)
-
-
-PROBE: Callable[[Model, list[Dialogue], Sampling], Awaitable[int]] = probe
-
-
 async def through_fangxin(engine: EmbeddedModel, asked: list[Dialogue], sampling: Sampling) -> int:
+    """What a run does with a model. Returns completion tokens."""
     with tempfile.TemporaryDirectory() as folder:
         cached = CachedModel(engine, Path(folder) / "completions.db")
-        return await PROBE(cached, asked, sampling)
+        journal = Journal(Path(folder) / "journal.db")
+        agent = Agent(cached, _PROMPT, sampling=sampling)
+        asks = [
+            Ask("attack", f"{i}", None, "en", "plain", dialogue.question, dialogue.turns)
+            for i, dialogue in enumerate(asked)
+        ]
+        try:
+            trials = await ask(
+                agent,
+                asks,
+                arm="bare",
+                judge=JUDGE,
+                sampling=sampling,
+                tasks={},
+                journal=journal,
+                concurrency=engine.slots + 8,
+            )
+        finally:
+            journal.close()
+            await cached.close()
+        return sum(trial.completion_tokens for trial in trials)
 
 
 async def bare(engine: EmbeddedModel, asked: list[Dialogue], sampling: Sampling) -> int:

@@ -142,7 +142,7 @@ def _safetensors(data: bytes) -> dict[str, Array]:
     """The float32 arrays of a safetensors file: the length of its header, the header, then the numbers."""
     start = 8 + int.from_bytes(data[:8], "little")
     return {
-        name: np.frombuffer(data[start:], np.float32, (end - begin) // 4, begin).reshape(entry["shape"])
+        name: np.frombuffer(data, np.float32, (end - begin) // 4, start + begin).reshape(entry["shape"])
         for name, entry in json.loads(data[8:start]).items()
         if entry.get("dtype") == "F32"
         for begin, end in [entry["data_offsets"]]
