@@ -41,7 +41,7 @@ async def heard() -> list[dict[str, Any]]:
             reply = (await model.reply(asked, Sampling(max_tokens=row["tokens"])))[0].text
             if hashlib.sha256(reply.encode()).hexdigest()[:16] != row["reply"]:
                 return None
-            return {**row, "question": question, "reply": reply, "card": True}
+            return {**row, "question": question, "reply": reply}
 
         said = [row for row in await asyncio.gather(*(one(row) for row in rows)) if row is not None]
     say(f"{len(said)} of {len(rows)} labelled replies came out the same and count.")
