@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fangxin.detect._adapt import adapt
+from fangxin.detect._by_judge import JudgeDetector
 from fangxin.detect._card import Card, Figure, card, cards, evaluate_panel
 from fangxin.detect._form import Policy, Stance
 from fangxin.detect._guard import PromptGuard, ReplyGuard
 from fangxin.detect._intent import IntentDetector, contrasts
 from fangxin.detect._judge import Assessment, Judge, NgramJudge
 from fangxin.detect._llm_judge import Judgement, LLMJudge
+from fangxin.detect._many import ManyDetector, check_many
+from fangxin.detect._metrics import Measured, Scored, by_language, measured
+from fangxin.detect._registry import ChoiceError, Registered, Task, detector, detectors, registered, task_of
 from fangxin.detect._verdict import Detector, DetectorError, Label, UnjudgedError, Verdict
 
 if TYPE_CHECKING:
@@ -19,26 +23,40 @@ if TYPE_CHECKING:
 __all__ = [
     "Assessment",
     "Card",
+    "ChoiceError",
     "Detector",
     "DetectorError",
     "Figure",
     "IntentDetector",
     "Judge",
+    "JudgeDetector",
     "Judgement",
     "LLMJudge",
     "Label",
+    "ManyDetector",
+    "Measured",
     "NgramJudge",
     "Policy",
     "PromptGuard",
+    "Registered",
     "ReplyGuard",
+    "Scored",
     "Stance",
+    "Task",
     "UnjudgedError",
     "Verdict",
     "adapt",
+    "by_language",
     "card",
     "cards",
+    "check_many",
     "contrasts",
+    "detector",
+    "detectors",
     "evaluate_panel",
+    "measured",
+    "registered",
+    "task_of",
     "train",
 ]
 
