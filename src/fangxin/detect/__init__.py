@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from fangxin.detect._adapt import adapt
 from fangxin.detect._by_judge import JudgeDetector
+from fangxin.detect._calibrate import Band, NoPromiseError, Promise, promise
 from fangxin.detect._card import Card, Figure, card, cards, evaluate_panel
+from fangxin.detect._cascade import (
+    Cascade,
+    Tier,
+    banded,
+    cascade_from,
+    judge_tier,
+    read_calibration,
+    scores_of,
+    tiers_of,
+)
 from fangxin.detect._form import Policy, Stance
 from fangxin.detect._guard import PromptGuard, ReplyGuard
 from fangxin.detect._intent import IntentDetector, contrasts
@@ -22,7 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Assessment",
+    "Band",
     "Card",
+    "Cascade",
     "ChoiceError",
     "Detector",
     "DetectorError",
@@ -36,27 +49,37 @@ __all__ = [
     "ManyDetector",
     "Measured",
     "NgramJudge",
+    "NoPromiseError",
     "Policy",
+    "Promise",
     "PromptGuard",
     "Registered",
     "ReplyGuard",
     "Scored",
     "Stance",
     "Task",
+    "Tier",
     "UnjudgedError",
     "Verdict",
     "adapt",
+    "banded",
     "by_language",
     "card",
     "cards",
+    "cascade_from",
     "check_many",
     "contrasts",
     "detector",
     "detectors",
     "evaluate_panel",
+    "judge_tier",
     "measured",
+    "promise",
+    "read_calibration",
     "registered",
+    "scores_of",
     "task_of",
+    "tiers_of",
     "train",
 ]
 

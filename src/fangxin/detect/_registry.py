@@ -34,6 +34,7 @@ class Registered:
         languages: in which it was measured.
         make: the detector for one of its tasks. Loading weights is its work, not the entry point's.
         tier: its place in the default cascade of its tasks, cheap ones first; None keeps it out.
+        clears: whether its "safe" counts in a cascade; a list of terms can only block.
         card: what is known of it; by default the card of that name that ships.
         digest: what changes when its verdicts may; by default of its card.
     """
@@ -43,6 +44,7 @@ class Registered:
     languages: tuple[Language, ...]
     make: Callable[[Task], Detector]
     tier: int | None = None
+    clears: bool = True
     card: Callable[[], Card] | None = None
     digest: Callable[[], str] | None = None
 
