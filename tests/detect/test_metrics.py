@@ -112,5 +112,5 @@ def test_languages_are_measured_apart() -> None:
 
 @pytest.mark.parametrize("score", [[], [0.1, 0.2], [float("nan")]])
 def test_scores_that_are_none(score: list[float]) -> None:
-    with pytest.raises(ValueError, match="must be as many|not finite"):
+    with pytest.raises(ValueError, match=r"must be as many|not finite"):
         Scored([True], score)

@@ -146,7 +146,7 @@ async def test_what_a_detector_raises_is_never_a_pass() -> None:
         async def check(self, text: str, *, question: str | None = None) -> Verdict:
             raise KeyError("weights")
 
-    with pytest.raises(DetectorError, match="fixed failed .KeyError: 'weights'"):
+    with pytest.raises(DetectorError, match=r"fixed failed .KeyError: 'weights'"):
         await check_many(Broken(), ["a", "b"], [None, None])
 
     class Short(Fixed):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fangxin.detect._adapt import adapt
 from fangxin.detect._by_judge import JudgeDetector
-from fangxin.detect._calibrate import Band, NoPromiseError, Promise, promise
+from fangxin.detect._calibrate import Band, NoPromiseError, Promise, decide, promise
 from fangxin.detect._card import Card, Figure, card, cards, evaluate_panel
 from fangxin.detect._cascade import (
     Cascade,
@@ -26,6 +26,7 @@ from fangxin.detect._llm_judge import Judgement, LLMJudge
 from fangxin.detect._many import ManyDetector, check_many
 from fangxin.detect._metrics import Measured, Scored, by_language, measured
 from fangxin.detect._registry import ChoiceError, Registered, Task, detector, detectors, registered, task_of
+from fangxin.detect._text import language
 from fangxin.detect._verdict import Detector, DetectorError, Label, UnjudgedError, Verdict
 
 if TYPE_CHECKING:
@@ -69,10 +70,12 @@ __all__ = [
     "cascade_from",
     "check_many",
     "contrasts",
+    "decide",
     "detector",
     "detectors",
     "evaluate_panel",
     "judge_tier",
+    "language",
     "measured",
     "promise",
     "read_calibration",

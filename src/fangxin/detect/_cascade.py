@@ -58,7 +58,9 @@ class Cascade:
             raise ChoiceError("A cascade needs at least one detector.")
         bands = [tier.band for tier in self.tiers]
         if any(band.low > band.high for band in bands) or bands[-1].low != bands[-1].high:
-            raise ChoiceError("A tier's band must not end before it begins, and the last one must have no width.")
+            raise ChoiceError(
+                "A tier's band must not end before it begins, and the last one must have no width."
+            )
 
     @classmethod
     def of(cls, task: Task, judge: Tier | None = None) -> Cascade:
@@ -123,7 +125,9 @@ def _moved(probability: float, end: float, unsafe: bool) -> float:
     return probability if end <= 0.5 else probability * (0.5 - 1e-9) / end
 
 
-def tiers_of(task: Task, names: Sequence[str] | None = None, *, judge: Tier | None = None) -> tuple[Tier, ...]:
+def tiers_of(
+    task: Task, names: Sequence[str] | None = None, *, judge: Tier | None = None
+) -> tuple[Tier, ...]:
     """Registered detectors as tiers, without bands of their own; the judge last.
 
     Args:
@@ -142,9 +146,7 @@ def tiers_of(task: Task, names: Sequence[str] | None = None, *, judge: Tier | No
             chosen = [registered(task)]
     else:
         chosen = [registered(task, name) for name in names]
-    made = tuple(
-        Tier(one.name, one.make(task), digest=one.the_digest(), clears=one.clears) for one in chosen
-    )
+    made = tuple(Tier(one.name, one.make(task), digest=one.the_digest(), clears=one.clears) for one in chosen)
     return made if judge is None else (*made, judge)
 
 
@@ -199,7 +201,9 @@ def read_calibration(path: str | Path) -> dict[str, Any]:
     except (KeyError, TypeError):
         right = False
     if not right:
-        raise ChoiceError(f"{path} is no calibration that this version reads: make it with `detect calibrate`.")
+        raise ChoiceError(
+            f"{path} is no calibration that this version reads: make it with `detect calibrate`."
+        )
     found: dict[str, Any] = data
     return found
 
