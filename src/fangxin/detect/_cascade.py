@@ -42,8 +42,8 @@ class Tier:
 class Cascade:
     """Detectors, cheap ones first; a dearer one is asked only where those before it are unsure.
 
-    Its verdict is that of the tier that decided, which it names; its probability is that tier's, moved so that
-    0.5 is where the label turns. What each tier took is in `Verdict.tiers`.
+    Its verdict is that of the tier that decided, which it names; its probability is that tier's, moved so
+    that 0.5 is where the label turns. What each tier took is in `Verdict.tiers`.
 
     Attributes:
         tiers: in the order in which they are asked.

@@ -106,8 +106,8 @@ class Scored:
 def measured(scored: Scored, *, resamples: int = 1000, seed: int = 0) -> dict[str, Measured]:
     """Every figure with a 95 % interval: the percentile bootstrap (Efron & Tibshirani 1993, ch. 13).
 
-    Positives and negatives are resampled apart, so that their numbers stay. Percentiles have no width where all
-    rows agree (0 of 30), so that no interval of a proportion is narrower than Wilson's.
+    Positives and negatives are resampled apart, so that their numbers stay. Percentiles have no width where
+    all rows agree (0 of 30): no interval of a proportion is therefore narrower than Wilson's.
 
     Args:
         scored: the rows.
