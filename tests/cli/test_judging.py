@@ -8,7 +8,7 @@ import pytest
 
 from fangxin.cli._judging import JudgeSpec, judging
 from fangxin.cli._terminal import InputError
-from fangxin.detect import LLMJudge, ReplyJudge, Policy
+from fangxin.detect import LLMJudge, Policy, ReplyJudge
 
 URL = "http://127.0.0.1:9/v1"
 

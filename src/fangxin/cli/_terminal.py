@@ -104,7 +104,7 @@ def _known(error: Exception) -> tuple[str, int] | None:
     """The sentence and the exit code of an error that users may meet; None for a fault of ours."""
     from fangxin.agent import BundleError
     from fangxin.defend import DefenceError
-    from fangxin.detect import DetectorError
+    from fangxin.detect import ChoiceError, DetectorError, NoPromiseError
     from fangxin.dialogue import PromptError
     from fangxin.ledger import LedgerError
     from fangxin.models import ModelError
@@ -112,9 +112,11 @@ def _known(error: Exception) -> tuple[str, int] | None:
     from fangxin.repair import PlanError, RegisterError, RunError
     from fangxin.risks import RiskError
 
-    if isinstance(
-        error, InputError | PromptError | BundleError | PlanError | RegisterError | RiskError | ProofError
-    ):
+    if isinstance(error, NoPromiseError):
+        return str(error), BAD_NEWS
+    if isinstance(error, InputError | ChoiceError | PromptError | BundleError | PlanError):
+        return str(error), BAD_INPUT
+    if isinstance(error, RegisterError | RiskError | ProofError):
         return str(error), BAD_INPUT
     if isinstance(error, ModelError | DefenceError | DetectorError | LedgerError | RunError):
         return str(error), FAILED

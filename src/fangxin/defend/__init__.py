@@ -1,6 +1,7 @@
 """Shields: what changes or blocks text on its way into and out of a model."""
 
 from fangxin.defend._blocklist import Blocklist
+from fangxin.defend._cascade_guard import CascadeGuard
 from fangxin.defend._defence import (
     FIXED_REFUSALS,
     Block,
@@ -19,6 +20,7 @@ __all__ = [
     "FIXED_REFUSALS",
     "Block",
     "Blocklist",
+    "CascadeGuard",
     "Defence",
     "DefenceError",
     "GoalPriority",

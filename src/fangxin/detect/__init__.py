@@ -5,12 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fangxin.detect._adapt import adapt
+from fangxin.detect._by_judge import JudgeDetector
+from fangxin.detect._calibrate import Band, NoPromiseError, Promise, decide, promise
 from fangxin.detect._card import Card, Figure, card, cards, evaluate_panel
+from fangxin.detect._cascade import (
+    Cascade,
+    Tier,
+    banded,
+    cascade_from,
+    judge_tier,
+    read_calibration,
+    scores_of,
+    tiers_of,
+)
 from fangxin.detect._form import Policy, Stance
 from fangxin.detect._guard import PromptGuard, ReplyGuard
 from fangxin.detect._intent import IntentDetector, contrasts
 from fangxin.detect._judge import Assessment, Judge, ReplyJudge
 from fangxin.detect._llm_judge import Judgement, LLMJudge
+from fangxin.detect._many import ManyDetector, check_many
+from fangxin.detect._metrics import Measured, Scored, by_language, measured
+from fangxin.detect._registry import ChoiceError, Registered, Task, detector, detectors, registered, task_of
+from fangxin.detect._text import language
 from fangxin.detect._verdict import Detector, DetectorError, Label, UnjudgedError, Verdict
 
 if TYPE_CHECKING:
@@ -18,27 +34,55 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Assessment",
+    "Band",
     "Card",
+    "Cascade",
+    "ChoiceError",
     "Detector",
     "DetectorError",
     "Figure",
     "IntentDetector",
     "Judge",
+    "JudgeDetector",
     "Judgement",
     "LLMJudge",
     "Label",
+    "ManyDetector",
+    "Measured",
+    "NoPromiseError",
     "Policy",
+    "Promise",
     "PromptGuard",
+    "Registered",
     "ReplyGuard",
     "ReplyJudge",
+    "Scored",
     "Stance",
+    "Task",
+    "Tier",
     "UnjudgedError",
     "Verdict",
     "adapt",
+    "banded",
+    "by_language",
     "card",
     "cards",
+    "cascade_from",
+    "check_many",
     "contrasts",
+    "decide",
+    "detector",
+    "detectors",
     "evaluate_panel",
+    "judge_tier",
+    "language",
+    "measured",
+    "promise",
+    "read_calibration",
+    "registered",
+    "scores_of",
+    "task_of",
+    "tiers_of",
     "train",
 ]
 

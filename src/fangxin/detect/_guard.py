@@ -150,8 +150,17 @@ class PromptGuard:
 
     def judge(self, text: str) -> Verdict:
         """What `check` gives, without awaiting."""
+        return self.judge_many([text])[0]
+
+    def judge_many(self, texts: Sequence[str]) -> list[Verdict]:
+        """Each text's verdict; `ms` is its share of the whole."""
         start = time.perf_counter()
-        readings, x = self.read([text])[0]
+        found = [self._verdict(*one) for one in zip(texts, self.read(texts), strict=True)]
+        share = (time.perf_counter() - start) * 1000 / max(len(texts), 1)
+        return [replace(verdict, ms=share) for verdict in found]
+
+    def _verdict(self, text: str, read: tuple[list[View], Array]) -> Verdict:
+        readings, x = read
         score, best = self.pool(self.logits(x), len(readings))
         code = language(text)
         unsafe, unsure = score >= self.cuts.unsafe[code], score >= self.cuts.unsure[code]
@@ -168,7 +177,6 @@ class PromptGuard:
             spans=((view.start, view.end),) if unsafe or unsure else (),
             reason=f"{where[view.kind]} reads like a request for harm." if unsafe or unsure else "",
             by=self.name,
-            ms=(time.perf_counter() - start) * 1000,
         )
 
     async def check(self, text: str, *, question: str | None = None) -> Verdict:
@@ -179,6 +187,10 @@ class PromptGuard:
         if len(text) > 2000:
             return await asyncio.to_thread(self.judge, text)
         return self.judge(text)
+
+    async def check_many(self, texts: Sequence[str], questions: Sequence[str | None]) -> list[Verdict]:
+        """Judge many prompts at once, in a thread."""
+        return await asyncio.to_thread(self.judge_many, texts)
 
     def at(self, false_positives: float, benign: Sequence[str]) -> PromptGuard:
         """This guard with its cuts moved so that `false_positives` (in (0, 1)) of `benign` are unsafe.
@@ -252,9 +264,20 @@ class ReplyGuard:
 
     def judge(self, text: str, question: str = "") -> Verdict:
         """What `check` gives, without awaiting."""
+        return self.judge_many([text], [question])[0]
+
+    def judge_many(self, texts: Sequence[str], questions: Sequence[str]) -> list[Verdict]:
+        """Each reply's verdict; `ms` is its share of the whole."""
         start = time.perf_counter()
+        scores = self.logits(self.join(questions, texts)).tolist() if texts else []
+        found = [self._verdict(*one) for one in zip(texts, scores, strict=True)]
+        share = (time.perf_counter() - start) * 1000 / max(len(texts), 1)
+        return [replace(verdict, ms=share) for verdict in found]
+
+    def _verdict(self, text: str, score: float) -> Verdict:
         code = language(text)
-        score = float(self.logits(self.join([question], [text]))[0]) if text.strip() else -math.inf
+        if not text.strip():
+            score = -math.inf
         unsafe, unsure = score >= self.cuts.unsafe[code], score >= self.cuts.unsure[code]
         return Verdict(
             "unsafe" if unsafe else "controversial" if unsure else "safe",
@@ -262,12 +285,15 @@ class ReplyGuard:
             spans=((0, len(text)),) if unsafe or unsure else (),
             reason="The reply serves a request for harm." if unsafe or unsure else "",
             by=self.name,
-            ms=(time.perf_counter() - start) * 1000,
         )
 
     async def check(self, text: str, *, question: str | None = None) -> Verdict:
         """Judge `text` as the reply to `question`."""
         return self.judge(text, question or "")
+
+    async def check_many(self, texts: Sequence[str], questions: Sequence[str | None]) -> list[Verdict]:
+        """Judge many replies at once, in a thread."""
+        return await asyncio.to_thread(self.judge_many, texts, [question or "" for question in questions])
 
 
 def join(questions: Array, replies: Array) -> Array:

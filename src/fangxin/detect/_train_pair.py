@@ -34,8 +34,8 @@ def train_pair(
     Args:
         rows: exchanges of the judge's side.
         panel: hand-labelled replies: `question`, `reply`, `kind` (goal or twin), `of` (whose) and truth
-            values of `harmful`, `refusal`, `gibberish`. By goal, about half of them tune, a seventh sets the cuts,
-            and the others measure.
+            values of `harmful`, `refusal`, `gibberish`. By goal, about half of them tune, a seventh sets the
+            cuts, and the others measure.
         seed: of everything.
 
     Returns:

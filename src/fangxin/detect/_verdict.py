@@ -18,6 +18,7 @@ class Verdict:
         reason: one short sentence for a person.
         by: the detector's name.
         ms: wall milliseconds spent.
+        tiers: in a cascade, each detector that was asked and its milliseconds; the last one decided.
     """
 
     label: Label
@@ -27,6 +28,7 @@ class Verdict:
     reason: str = ""
     by: str = ""
     ms: float = 0.0
+    tiers: tuple[tuple[str, float], ...] = ()
 
     @property
     def unsafe(self) -> bool:
