@@ -11,12 +11,14 @@ from fangxin.detect._guard import PromptGuard, ReplyGuard
 from fangxin.detect._intent import IntentDetector, contrasts
 from fangxin.detect._judge import Assessment, Judge, NgramJudge
 from fangxin.detect._llm_judge import Judgement, LLMJudge
+from fangxin.detect._stream import SENTENCE_END, StreamCheck, Window, Windows, check_whole
 from fangxin.detect._verdict import Detector, DetectorError, Label, UnjudgedError, Verdict
 
 if TYPE_CHECKING:
     from fangxin.detect._train import train
 
 __all__ = [
+    "SENTENCE_END",
     "Assessment",
     "Card",
     "Detector",
@@ -32,11 +34,15 @@ __all__ = [
     "PromptGuard",
     "ReplyGuard",
     "Stance",
+    "StreamCheck",
     "UnjudgedError",
     "Verdict",
+    "Window",
+    "Windows",
     "adapt",
     "card",
     "cards",
+    "check_whole",
     "contrasts",
     "evaluate_panel",
     "train",

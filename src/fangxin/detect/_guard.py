@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -235,7 +235,7 @@ class ReplyGuard:
     def join(questions: Sequence[str], replies: Sequence[str]) -> Array:
         """Unit rows [n, 3 * 512]: question, reply, and their product scaled to the same length."""
         n = len(questions)
-        both = encoder().encode([clean(text)[: LONGEST * 6] for text in (*questions, *replies)])
+        both = encoder().encode([_readable(text) for text in (*questions, *replies)])
         return join(both[:n], both[n:])
 
     def logits(self, x: Array) -> Array:
@@ -254,7 +254,10 @@ class ReplyGuard:
         """What `check` gives, without awaiting."""
         start = time.perf_counter()
         code = language(text)
-        score = float(self.logits(self.join([question], [text]))[0]) if text.strip() else -math.inf
+        score = -math.inf
+        if text.strip():
+            reply = encoder().encode([_readable(text)])
+            score = float(self.logits(join(_asked(_readable(question)), reply))[0])
         unsafe, unsure = score >= self.cuts.unsafe[code], score >= self.cuts.unsure[code]
         return Verdict(
             "unsafe" if unsafe else "controversial" if unsure else "safe",
@@ -268,6 +271,17 @@ class ReplyGuard:
     async def check(self, text: str, *, question: str | None = None) -> Verdict:
         """Judge `text` as the reply to `question`."""
         return self.judge(text, question or "")
+
+
+def _readable(text: str) -> str:
+    """As much of a text as the encoder may read."""
+    return clean(text)[: LONGEST * 6]
+
+
+@lru_cache(256)
+def _asked(question: str) -> Array:
+    """[1, 512]: a question's embedding; a streamed reply has it judged with every sentence."""
+    return encoder().encode([question])
 
 
 def join(questions: Array, replies: Array) -> Array:
