@@ -146,6 +146,16 @@ async def test_thoughts_are_never_streamed() -> None:
     assert pieces == [answer.text] == [REFUSAL]
 
 
+async def test_pieces_of_any_size_and_bad_unicode(ledger: Ledger) -> None:
+    said = ("", "Ok. ", "\ud83d", "", "!\x00", "\ude00 ", "x" * 1_000_000, *"Bye. 再见。")
+    shield = Shield((Blocklist(("~",)), OutputGuard(Words(("~",)))))  # type: ignore[arg-type]
+    for each in (Shield(), shield):
+        answer, pieces = await streamed(Agent(Scripted(said), shield=each, ledger=ledger))
+        assert answer.text == "".join(pieces) == "".join(said)
+        assert "" not in pieces
+    assert [content["answer"] for content in recorded(ledger)] == ["".join(said)] * 2
+
+
 async def test_an_empty_reply_is_an_empty_answer() -> None:
     answer, pieces = await streamed(Agent(Scripted(())))
     assert (answer.text, pieces, answer.block) == ("", [], None)
