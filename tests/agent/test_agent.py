@@ -33,6 +33,7 @@ HELLO, ZH = Dialogue().say("hello"), Dialogue().say("你好")
 REFUSAL = fixed_refusal("en")
 LATE = "\n\n" + REFUSAL  # behind what had left already
 WHOLE = "Hello there. How are you? Bye."
+NO_TILDE = Shield((Word("~"),))
 
 
 @pytest.fixture
@@ -101,7 +102,15 @@ async def test_a_blocked_reply_is_replaced() -> None:
 async def test_pieces_joined_are_the_text() -> None:
     answer, pieces = await streamed(Agent(Scripted()))
     assert "".join(pieces) == answer.text == WHOLE
-    assert pieces == ["Hello there.", " How are you?", " Bye."]  # sentence by sentence
+    assert pieces == ["Hello there. ", "How are you? ", "Bye."]  # nothing waits where nothing is judged
+    assert answer.reply is not None
+    assert answer.reply.text == WHOLE
+
+
+async def test_a_judged_reply_leaves_sentence_by_sentence() -> None:
+    answer, pieces = await streamed(Agent(Scripted(), shield=NO_TILDE))
+    assert "".join(pieces) == answer.text == WHOLE
+    assert pieces == ["Hello there.", " How are you?", " Bye."]
     assert answer.reply is not None
     assert answer.reply.text == WHOLE
 
@@ -123,7 +132,7 @@ async def test_an_unfinished_sentence_waits_for_its_end() -> None:
 
 
 async def test_a_number_is_no_sentence_end() -> None:
-    _, pieces = await streamed(Agent(Scripted(("Pi is 3", ".", "14. ", "So."))))
+    _, pieces = await streamed(Agent(Scripted(("Pi is 3", ".", "14. ", "So.")), shield=NO_TILDE))
     assert pieces == ["Pi is 3.14.", " So."]
 
 
@@ -135,6 +144,16 @@ async def test_thoughts_are_never_streamed() -> None:
         Agent(Scripted(("Secret. ", "Thoughts.")), shield=Shield((GoalPriority(),)))
     )
     assert pieces == [answer.text] == [REFUSAL]
+
+
+async def test_pieces_of_any_size_and_bad_unicode(ledger: Ledger) -> None:
+    said = ("", "Ok. ", "\ud83d", "", "!\x00", "\ude00 ", "x" * 1_000_000, *"Bye. 再见。")
+    shield = Shield((Blocklist(("~",)), OutputGuard(Words(("~",)))))  # type: ignore[arg-type]
+    for each in (Shield(), shield):
+        answer, pieces = await streamed(Agent(Scripted(said), shield=each, ledger=ledger))
+        assert answer.text == "".join(pieces) == "".join(said)
+        assert "" not in pieces
+    assert [content["answer"] for content in recorded(ledger)] == ["".join(said)] * 2
 
 
 async def test_an_empty_reply_is_an_empty_answer() -> None:
@@ -265,7 +284,7 @@ async def test_a_cancelled_exchange_is_in_the_ledger(ledger: Ledger, stream: boo
         await work
     [content] = recorded(ledger)
     assert content["failure"] == "cancelled"
-    assert content.get("shown", "") == ("Hello there. How are you?" if stream else "")
+    assert content.get("shown", "") == (WHOLE if stream else "")
     assert not stream or model.stopped
 
 

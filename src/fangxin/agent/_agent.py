@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -12,9 +11,6 @@ from fangxin.defend import Block, Shield, fixed_refusal, language_of
 from fangxin.dialogue import Dialogue, DialoguePrompt
 from fangxin.ledger import Ledger
 from fangxin.models import Model, Reply, Sampling
-
-# A reply is judged and released sentence by sentence. A full stop ends one only before white space.
-_SENTENCE_END = re.compile(r"[。！？；!?\n]|[.;](?=\s)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,33 +120,33 @@ class Agent:
         watch: _Watch,
     ) -> Answer:
         start = time.perf_counter()
-        said, shown, judged = "", "", 0
+        said: list[str] = []
+        shown: list[str] = []
+        stream = self.shield.stream(asked)
+
+        def show(outcome: str | Block) -> Block | None:
+            if isinstance(outcome, Block):
+                return outcome
+            if outcome:
+                shown.append(outcome)
+                on_piece(outcome)
+            return None
+
         async with _closing(self.model.stream(sent, sampling)) as pieces:
             async for piece in pieces:
-                said += piece
-                ends = [m.end() for m in _SENTENCE_END.finditer(said, judged)]
-                if not ends:
-                    continue
-                judged = ends[-1]
+                said.append(piece)
                 with watch:
-                    outcome = await self.shield.after(asked, said[:judged], final=False)
-                if isinstance(outcome, Block):
-                    blocked = Answer("", Reply(said), outcome, watch.ms, sent)
+                    outcome = await stream.feed(piece)
+                if block := show(outcome):
+                    blocked = Answer("", Reply("".join(said)), block, watch.ms, sent)
                     return self._refuse(asked, blocked, on_piece, begun=bool(shown))
-                if outcome.startswith(shown) and len(outcome) > len(shown):
-                    on_piece(outcome[len(shown) :])
-                    shown = outcome
-        reply = Reply(said, seconds=time.perf_counter() - start)
+        reply = Reply("".join(said), seconds=time.perf_counter() - start)
         with watch:
-            outcome = await self.shield.after(asked, said)
-        if isinstance(outcome, Block):
-            blocked = Answer("", reply, outcome, watch.ms, sent)
+            outcome = await stream.close()
+        if block := show(outcome):
+            blocked = Answer("", reply, block, watch.ms, sent)
             return self._refuse(asked, blocked, on_piece, begun=bool(shown))
-        # A layer that rewrites what is already gone can't call it back; what follows it is still shown.
-        rest = outcome[len(shown) :]
-        if rest:
-            on_piece(rest)
-        return Answer(shown + rest, reply, None, watch.ms, sent)
+        return Answer("".join(shown), reply, None, watch.ms, sent)
 
     def _refuse(
         self, asked: Dialogue, blocked: Answer, on_piece: Callable[[str], None] | None, *, begun: bool = False

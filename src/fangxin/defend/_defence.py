@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from fangxin.detect import Verdict
 from fangxin.dialogue import Dialogue, Language
@@ -65,7 +65,7 @@ class Defence(Protocol):
 
         `dialogue` is the one that people had, before any layer changed it. A streamed reply comes in
         growing prefixes with `final` false: what a longer prefix gives must begin with what a shorter
-        one gave, and a layer that can't tell yet gives an empty text.
+        one gave, and a layer that can't tell yet gives an empty text. A `StreamingDefence` is not asked so.
         """
         ...
 
@@ -80,4 +80,40 @@ class Defence(Protocol):
         Raises:
             DefenceError: settings or weights are missing or wrong.
         """
+        ...
+
+
+class ReplyStream(Protocol):
+    """One reply on its way through a layer, piece by piece.
+
+    What `feed` and `close` give, joined, is what people see: nothing is ever called back. Pieces may be of
+    any length. After a block nothing more is fed.
+    """
+
+    async def feed(self, piece: str) -> str | Block:
+        """What may leave now that `piece` has come, perhaps nothing; or a block.
+
+        Raises:
+            DefenceError, DetectorError: the layer could not decide.
+        """
+        ...
+
+    async def close(self) -> str | Block:
+        """What is left, now that the reply has ended; or a block.
+
+        Raises:
+            DefenceError, DetectorError: the layer could not decide.
+        """
+        ...
+
+
+@runtime_checkable
+class StreamingDefence(Defence, Protocol):
+    """A defence that reads a streamed reply as it comes, with work that grows as the reply does.
+
+    Any other defence has its `after` asked for growing prefixes, each longer by an eighth.
+    """
+
+    def stream(self, dialogue: Dialogue) -> ReplyStream:
+        """A stream for one reply to `dialogue`, as people had it."""
         ...

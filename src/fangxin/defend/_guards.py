@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from fangxin.defend._defence import Block, DefenceError
-from fangxin.detect import DetectorError, IntentDetector, PromptGuard, ReplyGuard
+from fangxin.defend._defence import Block, DefenceError, ReplyStream
+from fangxin.defend._stream import Checked, Unchanged
+from fangxin.detect import DetectorError, IntentDetector, PromptGuard, ReplyGuard, check_whole
 from fangxin.dialogue import Dialogue
 
 _BUILT_IN = "built-in"
@@ -41,6 +42,10 @@ class _TurnGuard:
     async def after(self, dialogue: Dialogue, text: str, *, final: bool = True) -> str | Block:
         """Leave the reply as it is."""
         return text
+
+    def stream(self, dialogue: Dialogue) -> ReplyStream:
+        """Leave the reply as it is."""
+        return Unchanged()
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the detector's weights, unless they are the shipped ones."""
@@ -93,11 +98,18 @@ class OutputGuard:
         return dialogue
 
     async def after(self, dialogue: Dialogue, text: str, *, final: bool = True) -> str | Block:
-        """Judge the reply in the light of the last question."""
+        """Judge the reply in the light of the last question.
+
+        One that is longer than the detector reads at once is read as if it were streamed.
+        """
         if not text.strip():
             return text
-        verdict = await self.detector.check(text, question=dialogue.question)
-        return Block("output", self.kind, verdict) if verdict.unsafe else text
+        verdict = await check_whole(self.detector, text, dialogue.question)
+        return text if verdict is None else Block("output", self.kind, verdict)
+
+    def stream(self, dialogue: Dialogue) -> ReplyStream:
+        """Judge the reply window by window."""
+        return Checked(self.detector, dialogue, self.kind)
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Plain settings; the shipped weights."""

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from fangxin.defend._defence import Block, DefenceError, language_of
+from fangxin.defend._defence import Block, DefenceError, ReplyStream, language_of
 from fangxin.defend._fold import normalised
+from fangxin.defend._stream import Unchanged, Whole
 from fangxin.detect import Verdict
 from fangxin.dialogue import Dialogue, Language, Turn
 
@@ -51,6 +52,10 @@ class SafetyPrompt:
     async def after(self, dialogue: Dialogue, text: str, *, final: bool = True) -> str | Block:
         """Leave the reply as it is."""
         return text
+
+    def stream(self, dialogue: Dialogue) -> ReplyStream:
+        """Leave the reply as it is."""
+        return Unchanged()
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Plain settings; no weights."""
@@ -175,6 +180,10 @@ class GoalPriority:
             return Block("output", self.kind, verdict)
         end = markers[last + 1][0] if last + 1 < len(markers) else len(text)
         return text[markers[last][1] : end].strip()
+
+    def stream(self, dialogue: Dialogue) -> ReplyStream:
+        """Nothing before the end of the full form; the suffix form changes nothing."""
+        return Unchanged() if self.form == "suffix" else Whole(self, dialogue)
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Plain settings; no weights."""

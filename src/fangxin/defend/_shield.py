@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from fangxin.defend._blocklist import Blocklist
-from fangxin.defend._defence import Block, Defence, DefenceError
+from fangxin.defend._defence import Block, Defence, DefenceError, ReplyStream
 from fangxin.defend._guards import InputGuard, OutputGuard
+from fangxin.defend._stream import Stack, stream_of
 from fangxin.detect import PromptGuard, ReplyGuard, Verdict
 from fangxin.dialogue import Dialogue
 
@@ -80,6 +81,10 @@ class Shield:
                 return changed
             text = changed
         return text
+
+    def stream(self, dialogue: Dialogue) -> ReplyStream:
+        """A stream for one reply to `dialogue`: each layer's own, or one over its `after`."""
+        return Stack([stream_of(layer, dialogue) for layer in reversed(self.layers)])
 
     def check(self, text: str, *, question: str | None = None) -> Verdict:
         """Judge a text without a model: the three-line library use.

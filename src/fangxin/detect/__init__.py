@@ -26,6 +26,7 @@ from fangxin.detect._llm_judge import Judgement, LLMJudge
 from fangxin.detect._many import ManyDetector, check_many
 from fangxin.detect._metrics import Measured, Scored, by_language, measured
 from fangxin.detect._registry import ChoiceError, Registered, Task, detector, detectors, registered, task_of
+from fangxin.detect._stream import SENTENCE_END, StreamCheck, Window, Windows, check_whole
 from fangxin.detect._text import language
 from fangxin.detect._verdict import Detector, DetectorError, Label, UnjudgedError, Verdict
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from fangxin.detect._train import train
 
 __all__ = [
+    "SENTENCE_END",
     "Assessment",
     "Band",
     "Card",
@@ -58,10 +60,13 @@ __all__ = [
     "ReplyJudge",
     "Scored",
     "Stance",
+    "StreamCheck",
     "Task",
     "Tier",
     "UnjudgedError",
     "Verdict",
+    "Window",
+    "Windows",
     "adapt",
     "banded",
     "by_language",
@@ -69,6 +74,7 @@ __all__ = [
     "cards",
     "cascade_from",
     "check_many",
+    "check_whole",
     "contrasts",
     "decide",
     "detector",

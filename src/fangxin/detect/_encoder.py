@@ -109,7 +109,9 @@ class Encoder:
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """Subword numbers of each text, its begin and end marks included, at most `LONGEST`."""
-        found: list[list[int]] = self._pieces.encode(list(texts), out_type=int, add_bos=True, add_eos=True)
+        # As bytes: a lone surrogate, which is no Unicode text, is read as a question mark.
+        raw = [text.encode("utf-8", "replace") for text in texts]
+        found: list[list[int]] = self._pieces.encode(raw, out_type=int, add_bos=True, add_eos=True)
         return [ids if len(ids) <= LONGEST else [*ids[: LONGEST - 1], ids[-1]] for ids in found]
 
     def encode(self, texts: Sequence[str]) -> Array:

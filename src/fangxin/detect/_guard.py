@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -246,8 +246,10 @@ class ReplyGuard:
     @staticmethod
     def join(questions: Sequence[str], replies: Sequence[str]) -> Array:
         """Unit rows [n, 3 * 512]: question, reply, and their product scaled to the same length."""
+        if len(questions) == 1:
+            return join(_asked(_readable(questions[0])), encoder().encode([_readable(replies[0])]))
         n = len(questions)
-        both = encoder().encode([clean(text)[: LONGEST * 6] for text in (*questions, *replies)])
+        both = encoder().encode([_readable(text) for text in (*questions, *replies)])
         return join(both[:n], both[n:])
 
     def logits(self, x: Array) -> Array:
@@ -294,6 +296,17 @@ class ReplyGuard:
     async def check_many(self, texts: Sequence[str], questions: Sequence[str | None]) -> list[Verdict]:
         """Judge many replies at once, in a thread."""
         return await asyncio.to_thread(self.judge_many, texts, [question or "" for question in questions])
+
+
+def _readable(text: str) -> str:
+    """As much of a text as the encoder may read."""
+    return clean(text)[: LONGEST * 6]
+
+
+@lru_cache(256)
+def _asked(question: str) -> Array:
+    """[1, 512]: a question's embedding; a streamed reply has it judged with every sentence."""
+    return encoder().encode([question])
 
 
 def join(questions: Array, replies: Array) -> Array:

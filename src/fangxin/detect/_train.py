@@ -90,7 +90,7 @@ _FAILURES = {
     ),
     "reply-guard": (
         "Trained on replies of a few models to a few hundred questions: expect less elsewhere.",
-        "It reads the first 256 tokens; check long replies in pieces.",
+        "It reads 256 tokens at once; shields read longer replies in windows.",
         "Context-dependent offence in chat (DiaSafety) isn't what it was trained for, and it is poor at it.",
     ),
     "intent": (
