@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fangxin.defend import Block, Blocklist, normalised
+from fangxin.defend import Block, Blocklist
 from fangxin.dialogue import Dialogue
 
 EN = Dialogue().say("hello there")

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from fangxin.detect._adapt import adapt
 from fangxin.detect._card import Card, Figure, card, cards, evaluate_panel
+from fangxin.detect._fold import normalised
 from fangxin.detect._guard import PromptGuard, ReplyGuard
 from fangxin.detect._intent import IntentDetector, contrasts
 from fangxin.detect._judge import Assessment, Judge, NgramJudge
 from fangxin.detect._llm_judge import LLMJudge
+from fangxin.detect._matcher import Found, Matcher, Scan
+from fangxin.detect._terms import TermDetector, Terms, read_terms
 from fangxin.detect._verdict import Detector, DetectorError, Label, Verdict
 
 if TYPE_CHECKING:
@@ -21,19 +24,26 @@ __all__ = [
     "Detector",
     "DetectorError",
     "Figure",
+    "Found",
     "IntentDetector",
     "Judge",
     "LLMJudge",
     "Label",
+    "Matcher",
     "NgramJudge",
     "PromptGuard",
     "ReplyGuard",
+    "Scan",
+    "TermDetector",
+    "Terms",
     "Verdict",
     "adapt",
     "card",
     "cards",
     "contrasts",
     "evaluate_panel",
+    "normalised",
+    "read_terms",
     "train",
 ]
 
