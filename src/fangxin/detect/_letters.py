@@ -233,19 +233,24 @@ class _Table:
     def learn(self, text: str) -> None:
         """Find out what the characters of a text fold to."""
         with self._lock:
+            several: list[tuple[int, int]] = []
+            places = {}
             for character in set(text):
                 code = ord(character)
                 if self.kinds[code] != _UNKNOWN:
                     continue
                 parts = self._parts(character)
                 if len(parts) < 2:
-                    self.codes[code], kind = parts[0] if parts else (0, HIDDEN)
+                    self.codes[code], self.kinds[code] = parts[0] if parts else (0, HIDDEN)
                 else:
-                    self.codes[code], kind = len(self._several_codes), _SEVERAL
-                    codes, kinds = zip((len(parts), 0), *parts, strict=True)
-                    self._several_codes = np.append(self._several_codes, np.array(codes, np.uint32))
-                    self._several_kinds = np.append(self._several_kinds, np.array(kinds, np.uint8))
-                self.kinds[code] = kind  # last: another thread may look
+                    places[code] = len(self._several_codes) + len(several)
+                    several += [(len(parts), 0), *parts]
+            if several:
+                codes, kinds = zip(*several, strict=True)
+                self._several_codes = np.append(self._several_codes, np.array(codes, np.uint32))
+                self._several_kinds = np.append(self._several_kinds, np.array(kinds, np.uint8))
+            for code, place in places.items():
+                self.codes[code], self.kinds[code] = place, _SEVERAL  # last: another thread may look
 
     def spread(self, codes: Codes, kinds: Kinds) -> tuple[Codes, Kinds, Indices]:
         """Put the several parts of a character in its place."""

@@ -271,8 +271,8 @@ def _spelt_hits(letters: Letters, index: _Index) -> list[_Hit]:
 def _sounds(letters: Letters, first: int, end: int, term: Term) -> Set[int] | None:
     """Where syllables in alphabetic letters begin, if these letters are the term by their sound, else None.
 
-    Some Han are homophones of the term's, or spelt in pinyin. Two Han are too few to say so where neither
-    stands as it is.
+    Some Han are homophones of the term's, or written in pinyin. Of two Han one must stand as it is and the
+    other be in pinyin: nearly every two have homophones that are an ordinary word.
     """
     han = same = 0
     starts = []
@@ -290,7 +290,7 @@ def _sounds(letters: Letters, first: int, end: int, term: Term) -> Set[int] | No
             i += len(sound)
         han += sound is not None
         same += sound is not None and have == want
-    if i != end or same == han or (han == 2 and not same):
+    if i != end or same == han or (han == 2 and (not same or end - first == 2)):
         return None
     alphabetic = [letters.kinds[at] == LETTER for at in letters.at[first:end].tolist()]
     return {start for start in starts[1:] if alphabetic[start] and alphabetic[start - 1]}
@@ -440,7 +440,7 @@ def _terms(terms: Mapping[str, Iterable[str]]) -> tuple[list[Term], list[Term], 
         term = Term(name, tuple(themes[name]), own, frozenset(gaps.get(i, ())), False)
         if i in put and len((read := _term(term, leet(parts_of(name))[0])).letters) > max(2, len(own)):
             leets.append(read)
-        elif i in with_signs and len(own) < 3 and not UNSPACED.search(own):
+        elif i in with_signs and len(own) < (2 if UNSPACED.search(own) else 3):
             literals.append(_term(term, literal(parts_of(name))))
         elif own:
             plain.append(term)

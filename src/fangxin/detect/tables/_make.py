@@ -26,8 +26,8 @@ NAMED = re.compile(
     r"|TAILLESS|LONG) )*"
     r"([A-Z]|AE|OE)(?: WITH .+)?$"
 )
-# Greek small letters whose likeness is in the eye, not in UTS 39.
-BY_HAND = {"μ": "u", "ω": "w"}
+# Letters whose likeness is in the eye, not in UTS 39 or the name.
+BY_HAND = {"μ": "u", "ω": "w", "ɔ": "c"}
 KANA = "ニハロカタエト"
 
 
