@@ -34,9 +34,10 @@ def anew(dialogue: Dialogue) -> Dialogue:
 
 
 # Texts that are mostly made of the terms, their pieces, and what may hide them.
-pieces = st.sampled_from(
-    [*TERMS, "a", "s", "ss", "kill", "your", "self", "去", " ", "\n", "\u200b", "Ａｓｓ", "ﬁ", "KILL", "ı", "!"]
-    + ["好", "é", "hat", "$", "1", "*", "法", "轮", "gong", "s h "]
+pieces = st.one_of(
+    st.sampled_from(TERMS),
+    st.sampled_from("as去好é$1*法轮ıﬁ! \n\u200b"),
+    st.sampled_from(["ss", "kill", "your", "self", "Ａｓｓ", "KILL", "hat", "gong", "s h "]),
 )
 texts = st.lists(st.one_of(pieces, st.text(max_size=3)), max_size=12).map("".join)
 
@@ -86,7 +87,9 @@ def test_many_replies_may_be_under_way_at_once() -> None:
     streams = [Dialogue().say(f"question {i}") for i in range(600)]
     for end in (3, 7, 12):
         for i, stream in enumerate(streams):
-            assert clean(words, f"{i:03d} kill me ass"[: end + 4], stream, final=False).startswith(f"{i:03d} ")
+            assert clean(words, f"{i:03d} kill me ass"[: end + 4], stream, final=False).startswith(
+                f"{i:03d} "
+            )
     for i, stream in enumerate(streams):
         assert clean(words, f"{i:03d} kill me ass", stream) == f"{i:03d} kill me [removed]"
     assert len(words._streams) <= 256

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from fangxin.detect import Found, Matcher, Scan
 
-TERMS = ["ass", "ass hat", "kill yourself", "shit", "fuck", "bitch", "hell", "anal", "penis", "4chan", "naïve"] + [
-    *["去死", "死", "死磕到底", "法轮功", "傻逼", "代开发票", "AV女优", "c++", "a$$", "?!", "🖕", "f**k", "ア", "ﬁ"],
-]
+EN = ["ass", "ass hat", "kill yourself", "shit", "fuck", "bitch", "hell", "anal", "penis", "4chan", "naïve"]
+ZH = ["去死", "死", "死磕到底", "法轮功", "傻逼", "代开发票", "AV女优"]
+TERMS = [*EN, *ZH, "c++", "a$$", "?!", "🖕", "f**k", "ア", "ﬁ"]
 PLAIN = Matcher({"words": TERMS})
 SOUND = Matcher({"words": TERMS}, homophones=True)
 
@@ -36,14 +36,20 @@ def found(text: str, matcher: Matcher = PLAIN) -> list[str]:
         ("f\u0336u\u0336c\u0336k", ["f\u0336u\u0336c\u0336k"]),
         ("fück naive nai\u0308ve NAÏVE", ["fück", "naive", "nai\u0308ve", "NAÏVE"]),
         ("ѕhіt ꮪНІТ 𝓼𝓱𝓲𝓽 ⓢⓗⓘⓣ 🅂🄷🄸🅃 🇸🇭🇮🇹", ["ѕhіt", "ꮪНІТ", "𝓼𝓱𝓲𝓽", "ⓢⓗⓘⓣ", "🅂🄷🄸🅃", "🇸🇭🇮🇹"]),
-        ("sh1t 5h1t $hit sh!t b!tch! b1tch.", ["sh1t", "5h1t", "$hit", "sh!t", "b!tch", "b1tch"]),
+        ("sh1t 5h1t $hit sh!t b!tch! b17ch.", ["sh1t", "5h1t", "$hit", "sh!t", "b!tch", "b17ch"]),
         ("@ss @$$hat kil1 y0urself", ["@ss", "@$$hat", "kil1 y0urself"]),
-        ("f u c k, f.u.c.k f*u*c*k f-u-c-k f_u_c_k; f u ck", ["f u c k", "f.u.c.k", "f*u*c*k", "f-u-c-k", "f_u_c_k", "f u ck"]),
+        (
+            "f u c k, f.u.c.k f*u*c*k f-u-c-k f_u_c_k; f u ck",
+            ["f u c k", "f.u.c.k", "f*u*c*k", "f-u-c-k", "f_u_c_k", "f u ck"],
+        ),
         ("fu*ck f.uck f❤uck", ["fu*ck", "f.uck", "f❤uck"]),
         ("what a f u c k u", ["f u c k"]),
         ("k i l l y o u r s e l f", ["k i l l y o u r s e l f"]),
         ("s\nh\ni\nt", ["s\nh\ni\nt"]),
-        ("法*轮*功 法 轮 功 法.輪.功 法|轮功 法❤轮❤功", ["法*轮*功", "法 轮 功", "法.輪.功", "法|轮功", "法❤轮❤功"]),
+        (
+            "法*轮*功 法 轮 功 法.輪.功 法|轮功 法❤轮❤功",
+            ["法*轮*功", "法 轮 功", "法.輪.功", "法|轮功", "法❤轮❤功"],
+        ),
         ("發輪功不是，法輪功是", ["法輪功"]),
         ("法，轮，功", ["法，轮，功"]),
         ("代開發票", ["代開發票"]),
@@ -98,7 +104,12 @@ def disguised(term: str, how: str) -> str:
     if how == "signs":
         return " ".join("*".join(word) for word in term.split(" "))
     if how == "capitals":
-        return "".join(f"{unicodedata.lookup(f'MATHEMATICAL BOLD CAPITAL {c.upper()}')}" if c.isascii() and c.isalpha() else c for c in term)
+        return "".join(
+            f"{unicodedata.lookup(f'MATHEMATICAL BOLD CAPITAL {c.upper()}')}"
+            if c.isascii() and c.isalpha()
+            else c
+            for c in term
+        )
     return term.translate(_ALIKE)
 
 
@@ -117,7 +128,9 @@ def test_a_term_that_stands_alone_is_found_under_any_disguises(
     text = f"{before} . {term} . {after}"
     at = len(before) + 3
     spans = [(one.start, one.end) for one in PLAIN.scan(text).found]
-    assert any(start <= at and at + len(term.rstrip("\u0335\u200b\u2060*＊")) <= end for start, end in spans), (text, spans)
+    assert any(
+        start <= at and at + len(term.rstrip("\u0335\u200b\u2060*＊")) <= end for start, end in spans
+    ), (text, spans)
 
 
 # What is none
@@ -190,9 +203,10 @@ def test_any_text_is_a_list_and_any_text_is_searched(terms: list[str], text: str
 # Texts of which more may come
 
 
-pieces = st.sampled_from(
-    [*TERMS, *"asfuckhitbel1450$!@+*.,' \n-傻逼去死法轮功发论六四沙", "  ", "\u200b", "\u0301", "Ａ"]
-    + ["sha", "fa", "lun", "gong", "🇫", "㌀", '"', "......... "]
+pieces = st.one_of(
+    st.sampled_from(TERMS),
+    st.sampled_from("asfuckhitbel1450$!@+*.,' \n-傻逼去死法轮功发论六四沙\u200b\u0301Ａ🇫㌀\""),
+    st.sampled_from(["sha", "fa", "lun", "gong", "  ", "......... "]),
 )
 texts = st.lists(st.one_of(pieces, pieces, pieces, st.text(max_size=2)), max_size=14).map("".join)
 
@@ -256,7 +270,9 @@ def test_a_large_list_and_a_long_text_are_quick() -> None:
     rng = random.Random(3)
     letters = "abcdefghijklmnopqrstuvwxyz"
     terms = ["".join(rng.choices(letters, k=rng.randint(5, 9))) for _ in range(50_000)]
-    terms += ["".join(chr(rng.randint(0x4E00, 0x9FA5)) for _ in range(rng.randint(2, 6))) for _ in range(50_000)]
+    terms += [
+        "".join(chr(rng.randint(0x4E00, 0x9FA5)) for _ in range(rng.randint(2, 6))) for _ in range(50_000)
+    ]
     start = time.process_time()
     words = Matcher({"": terms})
     assert time.process_time() - start < 6  # about 1.2 s on a free core
@@ -266,7 +282,9 @@ def test_a_large_list_and_a_long_text_are_quick() -> None:
     assert spent(words, text[:200], 200) / 200 < 0.0005  # 0.00003
 
 
-@pytest.mark.parametrize("unit", ["a", "死", "s h i t ", "$", "!1", "\u200b", "f*", "a$", "ﷺ", "k1", "\u0301", "法，"])
+@pytest.mark.parametrize(
+    "unit", ["a", "死", "s h i t ", "$", "!1", "\u200b", "f*", "a$", "ﷺ", "k1", "\u0301", "法，"]
+)
 def test_hostile_texts_take_bounded_time(unit: str) -> None:
     text = unit * (100_000 // len(unit))
     assert spent(SOUND, text) < 3

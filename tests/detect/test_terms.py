@@ -147,9 +147,7 @@ def replaced(path: Path, data: bytes) -> None:
     os.replace(path.parent / "new", path)
 
 
-def test_a_changed_file_is_taken_up(
-    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_changed_file_is_taken_up(tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     one, two = written(tmp_path / "one.txt", "apple\n"), written(tmp_path / "two.txt", "pear\n")
     words = TermDetector.from_files(one, two)
     assert len(words.find("apple pear plum")) == 2

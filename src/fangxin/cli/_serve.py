@@ -40,7 +40,8 @@ def serve(
         list[str] | None, typer.Option(help="Take only these themes of --terms.", show_default=False)
     ] = None,
     homophones: Annotated[
-        bool, typer.Option("--homophones", help="Find --terms put in Han of the same sound or in pinyin, too.")
+        bool,
+        typer.Option("--homophones", help="Find --terms in Han of the same sound and in pinyin, too."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object once it listens.")] = False,
 ) -> None:

@@ -241,11 +241,15 @@ def _windows(places: list[int], reach: int) -> Iterator[tuple[int, int]]:
 
 
 def _leet(text: str, term: Term) -> bool:
-    """Whether `text` is the term with digits and signs for letters: no more digits than other characters."""
+    """Whether `text` is the term with digits and signs for letters.
+
+    Codes like A55 are none: at least two are no digits, and in a short word half of them.
+    """
     put = [(have, want) for have, want in zip(text, term.letters, strict=True) if have != want]
     if any(want not in LEET.get(have, "") for have, want in put) or not (put or term.signs):
         return False
-    return 2 * sum(have.isdigit() for have, _ in put) <= len(text) and any(c.isalpha() for c in text)
+    others = len(text) - sum(have.isdigit() for have, _ in put)
+    return others > 1 and (len(text) > 5 or 2 * others >= len(text)) and any(c.isalpha() for c in text)
 
 
 def _spelt_hits(letters: Letters, index: _Index) -> list[_Hit]:
