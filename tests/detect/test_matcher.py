@@ -180,9 +180,11 @@ def test_too_many_signs_part_a_term() -> None:
 
 
 def test_a_find_says_which_term_and_its_themes() -> None:
-    words = Matcher({"one": ["Kill  Yourself", "x"], "two": ["kill yourself", "Kill Yourself"]})
-    [one] = words.scan("KILL YOURSELF").found
-    assert one == Found(0, 13, "Kill Yourself", ("one", "two"))
+    words = Matcher({"one": ["Kill  Yourself", "x"], "two": ["kill-yourself", "kill"], "three": ["y"]})
+    assert words.scan("KILL YOURSELF y").found == (
+        Found(0, 13, "Kill Yourself", ("one", "two")),
+        Found(14, 15, "y", ("three",)),
+    )
 
 
 def test_an_empty_list_finds_nothing() -> None:

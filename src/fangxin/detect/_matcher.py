@@ -121,8 +121,8 @@ class Matcher:
     def scan(self, text: str, at: int = 0, begin: int = 0, *, final: bool = True) -> Scan:
         """Find terms from `at` on, reading from `begin` on.
 
-        Of terms that overlap, the one that begins first counts, and of those the longest. With `final` false
-        more text may come; the whole text is then never read otherwise than this says.
+        Of terms that overlap, the one that begins first counts, and of those the longest; terms that are
+        folded to the same letters are one, with the themes of all. With `final` false more text may come.
         """
         parts = parts_of(text[begin:] if begin else text)
         letters = Letters(parts)
@@ -142,6 +142,9 @@ class Matcher:
             if holds and free <= begin + start < until:
                 free = begin + end
                 found.append(Found(begin + start, free, term.term, term.themes))
+            elif holds and found and found[-1][:2] == (begin + start, begin + end):
+                themes = dict.fromkeys((*found[-1].themes, *term.themes))
+                found[-1] = found[-1]._replace(themes=tuple(themes))
         if found and found[-1].end > until:
             until = found.pop().start
         return Scan(tuple(found), until, until if final else begin + _context(letters, until - begin))
