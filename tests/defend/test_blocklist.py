@@ -1,19 +1,25 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
+import json
 import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fangxin.defend import Block, Blocklist, normalised
+from fangxin.defend import Block, Blocklist, DefenceError, Shield
+from fangxin.detect import TermDetector
 from fangxin.dialogue import Dialogue
 
 EN = Dialogue().say("hello there")
 ZH = Dialogue().say("你好")
-LIST = Blocklist(("ass", "ass hat", "kill yourself", "去死", "死", "naïve", "fi", "?!", "4chan"))
+TERMS = ("ass", "ass hat", "kill yourself", "shit", "去死", "死", "naïve", "fi", "?!", "4chan")
+LIST = Blocklist(TERMS)
+SOUND = Blocklist(TermDetector((*TERMS, "法轮功"), homophones=True))
 
 
 def clean(words: Blocklist, text: str, dialogue: Dialogue = EN, *, final: bool = True) -> str:
@@ -22,120 +28,108 @@ def clean(words: Blocklist, text: str, dialogue: Dialogue = EN, *, final: bool =
     return outcome
 
 
+def anew(dialogue: Dialogue) -> Dialogue:
+    """An equal dialogue that no blocklist has met."""
+    return replace(dialogue)
+
+
 # Texts that are mostly made of the terms, their pieces, and what may hide them.
-pieces = st.sampled_from(
-    [
-        *LIST.terms,
-        "a",
-        "s",
-        "ss",
-        "kill",
-        "your",
-        "self",
-        "去",
-        " ",
-        "\n",
-        "\u200b",
-        "Ａｓｓ",
-        "ﬁ",
-        "KILL",
-        "ı",
-        "!",
-        "好",
-        "é",
-        "hat",
-    ]
+pieces = st.one_of(
+    st.sampled_from(TERMS),
+    st.sampled_from("as去好é$1*法轮ıﬁ! \n\u200b"),
+    st.sampled_from(["ss", "kill", "your", "self", "Ａｓｓ", "KILL", "hat", "gong", "s h "]),
 )
 texts = st.lists(st.one_of(pieces, st.text(max_size=3)), max_size=12).map("".join)
 
 
 @given(texts)
-@example("ﬁ")
-def test_spans_are_in_the_text_in_order_and_hold_terms(text: str) -> None:
-    spans = LIST.spans(text)
-    assert all(0 <= start < end <= len(text) for start, end in spans)
-    assert all(a[1] <= b[0] for a, b in itertools.pairwise(spans))
-    folded_terms = [normalised(term)[0] for term in LIST.terms]
-    for start, end in spans:
-        found = normalised(text[start:end])[0]
-        assert any(term in found for term in folded_terms)
-
-
-@given(texts)
 def test_nothing_of_the_list_is_left(text: str) -> None:
     once = clean(LIST, text)
-    assert LIST.spans(once) == []
+    assert LIST.terms.find(once) == ()
     assert clean(LIST, once) == once
 
 
-@given(st.text(max_size=10), st.sampled_from(LIST.terms), st.text(max_size=10))
-def test_a_term_that_stands_alone_is_always_found(before: str, term: str, after: str) -> None:
-    at = len(before) + 1
-    spans = LIST.spans(f"{before} {term} {after}")
-    assert any(start <= at and at + len(term) <= end for start, end in spans)
-
-
-@given(texts)
-@example("kill yourself")
-@example("an ass hat")
-@example("ﬁ ass")
-def test_prefixes_give_prefixes(text: str) -> None:
-    whole = clean(LIST, text)
+@given(texts, st.sampled_from([LIST, SOUND]))
+@example("kill yourself", LIST)
+@example("an ass hat", LIST)
+@example("s h i t s", LIST)
+@example("ﬁ ass", LIST)
+def test_prefixes_give_prefixes(text: str, words: Blocklist) -> None:
+    whole = clean(words, text, anew(EN))
     shown = ""
+    stream = anew(EN)
     for end in range(len(text) + 1):
-        more = clean(LIST, text[:end], final=False)
+        more = clean(words, text[:end], stream, final=False)
         assert more.startswith(shown)
         assert whole.startswith(more)
+        assert more.startswith(clean(words, text[:end], anew(EN), final=False))
         shown = more
+    assert clean(words, text, stream) == whole
+    assert clean(words, text, stream) == whole  # nothing is remembered of a reply that has ended
 
 
 def test_only_what_may_become_a_term_is_held_back() -> None:
-    assert clean(LIST, "Hello. I kill ", final=False) == "Hello. I "
-    assert clean(LIST, "Hello. I kill t", final=False) == "Hello. I kill t"
-    assert clean(LIST, "你去", final=False) == "你"
+    assert clean(LIST, "Hello. I kill ", anew(EN), final=False) == "Hello. I "
+    assert clean(LIST, "Hello. I kill t", anew(EN), final=False) == "Hello. I kill t"
+    assert clean(LIST, "你去", anew(EN), final=False) == "你"
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "class assess compass",
-        "Scunthorpe",  # in full on a list of its own below
-        "skill yourselves",
-        "assé",
-        "4chans",
-        "a fine firm",
-        "naive",
-    ],
-)
-def test_a_term_inside_a_word_is_left_alone(text: str) -> None:
-    assert clean(LIST, text) == text
+def test_a_text_that_does_not_go_on_from_the_last_is_read_from_its_beginning() -> None:
+    stream = anew(EN)
+    assert clean(LIST, "One ass and two", stream, final=False) == "One [removed] and two"
+    assert clean(LIST, "Another ass and two", stream, final=False) == "Another [removed] and two"
+    assert clean(LIST, "", stream, final=False) == ""
+    assert clean(LIST, "ass", stream) == "[removed]"
 
 
-def test_scunthorpe() -> None:
-    words = Blocklist(("cunt", "penis", "sex"))
-    text = "Scunthorpe, Penistone and Essex are places; sex is a word."
-    assert clean(words, text) == "Scunthorpe, Penistone and Essex are places; [removed] is a word."
+def test_many_replies_may_be_under_way_at_once() -> None:
+    words = Blocklist(TERMS)
+    streams = [Dialogue().say(f"question {i}") for i in range(600)]
+    for end in (3, 7, 12):
+        for i, stream in enumerate(streams):
+            assert clean(words, f"{i:03d} kill me ass"[: end + 4], stream, final=False).startswith(
+                f"{i:03d} "
+            )
+    for i, stream in enumerate(streams):
+        assert clean(words, f"{i:03d} kill me ass", stream) == f"{i:03d} kill me [removed]"
+    assert len(words._streams) <= 256
+
+
+def test_the_work_on_a_stream_grows_with_its_length() -> None:
+    text = "an ordinary sentence, and a killing 一句普通的回答，没有什么。" * 800
+
+    def spent(n: int) -> float:
+        stream = anew(EN)
+        start = time.process_time()
+
+        async def run() -> None:
+            for end in range(0, n, 20):
+                await LIST.after(stream, text[:end], final=False)
+            await LIST.after(stream, text[:n])
+
+        asyncio.run(run())
+        return time.process_time() - start
+
+    spent(1000)
+    short, long = min(spent(4000) for _ in range(3)), min(spent(32_000) for _ in range(2))
+    assert long < 16 * short  # read anew each time it would be 64
 
 
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
         ("Kill Yourself!", "[removed]!"),
-        ("ＫＩＬＬ　ｙｏｕｒｓｅｌｆ", "[removed]"),
         ("k\u200bi\u2060ll your\u00adself", "[removed]"),
-        ("kill\n  yourself", "[removed]"),
-        ("k\ufe0fill yourself", "[removed]"),
         ("an ass", "an [removed]"),
         ("you ass hat you", "you [removed] you"),
-        ("ass hats", "[removed] hats"),  # the longer term is no word here, the shorter is
-        ("nai\u0308ve NAÏVE", "[removed] [removed]"),
+        ("ass hats", "[removed] hats"),
         ("what?!no", "what[removed]no"),
-        ("ﬁ", "[removed]"),
         ("ass的ass", "[removed]的[removed]"),
-        ("你去死吧", "你[removed]吧"),
+        ("你去*死吧", "你[removed]吧"),
+        ("class assess compass 4chans sh!ts", "class assess compass 4chans sh!ts"),
     ],
 )
-def test_disguises_are_seen_through(text: str, shown: str) -> None:
+def test_terms_are_replaced(text: str, shown: str) -> None:
     assert clean(LIST, text) == shown
 
 
@@ -144,35 +138,98 @@ def test_the_mark_is_in_the_language_of_the_question() -> None:
     assert clean(LIST, "you ass", ZH) == "you ［已略去］"
 
 
-def test_two_terms_in_one_character_are_one_span() -> None:
-    words = Blocklist(("千", "克"))
-    assert words.spans("千克") == [(0, 1), (1, 2)]
-    words = Blocklist(("ア", "パ"))
-    assert words.spans("㌀") == [(0, 1)]  # a square of four letters
-
-
-def test_an_empty_list_does_nothing() -> None:
-    for words in (Blocklist(()), Blocklist(("", " ", "\u200b"))):
-        assert words.spans("anything at all") == []
-        assert clean(words, "anything at all", final=False) == "anything at all"
-
-
 async def test_questions_pass_untouched() -> None:
     dialogue = Dialogue().say("What does 'kill yourself' mean?")
     assert await LIST.before(dialogue) is dialogue
 
 
+def test_an_empty_list_does_nothing() -> None:
+    for words in (Blocklist(()), Blocklist(("", " ", "\u200b"))):
+        assert clean(words, "anything at all") == "anything at all"
+        assert clean(words, "anything at all", final=False) == "anything at all"
+
+
 def test_the_shipped_list_is_short_abusive_and_in_both_languages() -> None:
     words = Blocklist.default()
+    assert set(words.terms.terms) == {"suicide_self_harm", "insult"}
     assert clean(words, "You deserve to die. 你就是个废物。") == "[removed]. [removed]。"
     harmless = "How do I kill a process? The battery will die. 电池快死了。杀死进程。这个问题该死的难？"
     assert clean(words, harmless) == harmless
 
 
-def test_a_large_list_and_a_long_text_are_quick() -> None:
-    words = Blocklist(tuple(f"term{i} bad" for i in range(20_000)))
-    text = "an ordinary sentence of an ordinary reply. " * 100 + "term777 bad"
-    start = time.process_time()
-    for _ in range(20):
-        assert clean(words, text).endswith("[removed]")
-    assert time.process_time() - start < 1.0  # 4,300 characters; about 1 ms each on a free core
+def test_a_reply_is_read_with_one_list_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "terms.txt"
+    path.write_text("apple", "utf-8")
+    words = Blocklist(TermDetector.from_files(path))
+    stream = anew(EN)
+    assert clean(words, "A pear, ", stream, final=False) == "A pear, "
+    path.write_text("pear", "utf-8")
+    words.terms.refresh()
+    assert clean(words, "A pear, an apple", stream) == "A pear, an [removed]"
+    assert clean(words, "A pear, an apple", stream) == "A [removed], an apple"
+
+
+# In a bundle
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        Blocklist.default(),
+        LIST,
+        SOUND,
+        Blocklist(TermDetector({"one": ("a",), "二": ("b", "# c")}, themes=("二",))),
+        Blocklist(()),
+        Blocklist(tuple(f"term {i}" for i in range(2000))),
+    ],
+    ids=["default", "list", "sound", "themes", "empty", "long"],
+)
+def test_what_is_saved_is_loaded(tmp_path: Path, words: Blocklist) -> None:
+    Shield((words, LIST)).save(tmp_path)
+    assert Shield.load(tmp_path) == Shield((words, LIST))
+    settings = json.loads((tmp_path / "shield.json").read_text("utf-8"))["layers"][0]
+    assert ("weights" in settings) == (len(words.terms.terms.get("listed", ())) == 2000)
+
+
+def test_a_long_list_has_a_file_of_its_own_that_is_hashed(tmp_path: Path) -> None:
+    long = Blocklist(tuple(f"term {i}" for i in range(2000)))
+    other = Blocklist(tuple(f"word {i}" for i in range(2000)))
+    Shield((long, other)).save(tmp_path)
+    files = sorted(tmp_path.glob("blocklist-*.json"))
+    assert len(files) == 2
+    files[0].write_bytes(files[0].read_bytes().replace(b"1", b"2"))
+    with pytest.raises(DefenceError, match="is missing or changed"):
+        Shield.load(tmp_path)
+
+
+def test_a_list_in_files_is_saved_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "terms.txt"
+    path.write_text("apple", "utf-8")
+    words = Blocklist(TermDetector.from_files(path))
+    Shield((words,)).save(tmp_path / "bundle")
+    path.write_text("pear", "utf-8")
+    [layer] = Shield.load(tmp_path / "bundle").layers
+    assert layer == Blocklist(("apple",))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, "terms must be a list of texts"),
+        ({"terms": "abc"}, "terms must be a list of texts"),
+        ({"terms": [1]}, "terms must be a list of texts"),
+        ({"terms": {"a": "b"}}, "terms must be a list of texts"),
+        ({"terms": ["a"], "themes": "a"}, "themes must be a list of texts"),
+        ({"terms": ["a"], "themes": ["b"]}, "No term has the theme 'b'"),
+        ({"terms": ["a"], "homophones": 1}, "homophones true or false"),
+        ({"weights": "../x"}, "weights must be a file name"),
+        ({"weights": "x.json"}, "can't be read"),
+    ],
+)
+def test_settings_that_are_wrong_are_an_error(tmp_path: Path, settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(DefenceError, match=words):
+        Blocklist.load(settings, tmp_path)
+
+
+def test_a_plain_list_of_terms_is_a_setting_too(tmp_path: Path) -> None:
+    assert Blocklist.load({"terms": ["a", "b"]}, tmp_path) == Blocklist(("a", "b"))

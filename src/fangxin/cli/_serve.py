@@ -3,13 +3,17 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fangxin.cli._terminal import InputError, emit, run
 from fangxin.cli._threads import one_blas_thread
+
+if TYPE_CHECKING:
+    from fangxin.defend import Blocklist
 
 
 def serve(
@@ -25,6 +29,20 @@ def serve(
     signed_by: Annotated[
         str | None, typer.Option(help="Serve only what this key signed (a fingerprint, fx1:...).")
     ] = None,
+    terms: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Terms that nobody shall be shown, besides the bundle's; read again when the file changes.",
+        ),
+    ] = None,
+    theme: Annotated[
+        list[str] | None, typer.Option(help="Take only these themes of --terms.", show_default=False)
+    ] = None,
+    homophones: Annotated[
+        bool,
+        typer.Option("--homophones", help="Find --terms in Han of the same sound and in pinyin, too."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object once it listens.")] = False,
 ) -> None:
     """Serve a bundle as an OpenAI-compatible API, behind its shield."""
@@ -37,22 +55,42 @@ def serve(
             f"At {host} others on the network could use the model and fill its ledger: "
             "give --key-file (or --key-env) too, or leave --host out."
         )
+    if not terms and (theme or homophones):
+        raise InputError("--theme and --homophones are about --terms: give --terms FILE, too.")
     signer = signer_of(bundle, signed_by)
     os.umask(0o077)  # the ledger holds what people said
-    run(_serve(bundle, host, port, ledger or state_file(), key, signer, as_json))
+    outer = _blocklist(terms, theme, homophones) if terms else None
+    run(_serve(bundle, host, port, ledger or state_file(), key, signer, as_json, outer))
+
+
+def _blocklist(paths: list[Path], themes: list[str] | None, homophones: bool) -> Blocklist:
+    from fangxin.defend import Blocklist
+    from fangxin.detect import TermDetector
+
+    return Blocklist(TermDetector.from_files(*paths, themes=themes or None, homophones=homophones))
 
 
 async def _serve(
-    folder: Path, host: str, port: int, where: str, key: str | None, signer: str | None, as_json: bool
+    folder: Path,
+    host: str,
+    port: int,
+    where: str,
+    key: str | None,
+    signer: str | None,
+    as_json: bool,
+    outer: Blocklist | None = None,
 ) -> None:
     import logging
 
     from fangxin import gateway
     from fangxin.agent import Bundle
+    from fangxin.defend import Shield
     from fangxin.ledger import Ledger
 
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s")
     bundle = Bundle.load(folder)
+    if outer is not None:
+        bundle = replace(bundle, shield=Shield((outer, *bundle.shield.layers)))
     with Ledger.open(where) as ledger:
         async with bundle.open(ledger) as agent:
             name = agent.model.name

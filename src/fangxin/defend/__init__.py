@@ -13,7 +13,6 @@ from fangxin.defend._defence import (
     fixed_refusal,
     language_of,
 )
-from fangxin.defend._fold import normalised
 from fangxin.defend._guards import InputGuard, IntentGuard, OutputGuard
 from fangxin.defend._prompts import GoalPriority, SafetyPrompt, neutralise
 from fangxin.defend._shield import Shield, defences
@@ -38,5 +37,4 @@ __all__ = [
     "fixed_refusal",
     "language_of",
     "neutralise",
-    "normalised",
 ]

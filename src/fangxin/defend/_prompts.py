@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from fangxin.defend._defence import Block, DefenceError, ReplyStream, language_of
-from fangxin.defend._fold import normalised
 from fangxin.defend._stream import Unchanged, Whole
-from fangxin.detect import Verdict
+from fangxin.detect import Verdict, normalised
 from fangxin.dialogue import Dialogue, Language, Turn
 
 SAFETY_PROMPT: Mapping[Language, str] = {

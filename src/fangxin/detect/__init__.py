@@ -18,15 +18,18 @@ from fangxin.detect._cascade import (
     scores_of,
     tiers_of,
 )
+from fangxin.detect._fold import normalised
 from fangxin.detect._form import Policy, Stance
 from fangxin.detect._guard import PromptGuard, ReplyGuard
 from fangxin.detect._intent import IntentDetector, contrasts
 from fangxin.detect._judge import Assessment, Judge, ReplyJudge
 from fangxin.detect._llm_judge import Judgement, LLMJudge
 from fangxin.detect._many import ManyDetector, check_many
+from fangxin.detect._matcher import Found, Matcher, Scan
 from fangxin.detect._metrics import Measured, Scored, by_language, measured
 from fangxin.detect._registry import ChoiceError, Registered, Task, detector, detectors, registered, task_of
 from fangxin.detect._stream import SENTENCE_END, StreamCheck, Window, Windows, check_whole
+from fangxin.detect._terms import TermDetector, Terms, read_terms
 from fangxin.detect._text import language
 from fangxin.detect._verdict import Detector, DetectorError, Label, UnjudgedError, Verdict
 
@@ -43,6 +46,7 @@ __all__ = [
     "Detector",
     "DetectorError",
     "Figure",
+    "Found",
     "IntentDetector",
     "Judge",
     "JudgeDetector",
@@ -50,6 +54,7 @@ __all__ = [
     "LLMJudge",
     "Label",
     "ManyDetector",
+    "Matcher",
     "Measured",
     "NoPromiseError",
     "Policy",
@@ -58,10 +63,13 @@ __all__ = [
     "Registered",
     "ReplyGuard",
     "ReplyJudge",
+    "Scan",
     "Scored",
     "Stance",
     "StreamCheck",
     "Task",
+    "TermDetector",
+    "Terms",
     "Tier",
     "UnjudgedError",
     "Verdict",
@@ -83,8 +91,10 @@ __all__ = [
     "judge_tier",
     "language",
     "measured",
+    "normalised",
     "promise",
     "read_calibration",
+    "read_terms",
     "registered",
     "scores_of",
     "task_of",

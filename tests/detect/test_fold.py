@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fangxin.defend import normalised
+from fangxin.detect import normalised
 
 # Characters that fold into none, one or several, beside ordinary ones.
 odd = st.sampled_from("ﬁ㎏½ＡｂÉé\u0301İßſ\u200b\u00ad\ufe0f\u3164 \t\n\u3000你，［가…")

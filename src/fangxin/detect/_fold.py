@@ -16,19 +16,20 @@ def normalised(text: str) -> tuple[str, list[int]]:
     Returns:
         The folded text and, for each of its characters, the index in `text`.
     """
-    folded: list[str] = []
+    parts: list[str] = []
     origin: list[int] = []
     for i, character in enumerate(text):
-        for part in _folded(character):
-            if part == " " and folded and folded[-1] == " ":
+        for part in folded(character):
+            if part == " " and parts and parts[-1] == " ":
                 continue
-            folded.append(part)
+            parts.append(part)
             origin.append(i)
-    return "".join(folded), origin
+    return "".join(parts), origin
 
 
 @lru_cache(maxsize=1 << 16)
-def _folded(character: str) -> str:
+def folded(character: str) -> str:
+    """What one character folds to, see `normalised`: none, one or several characters."""
     if hidden(character) or unicodedata.category(character) == "Cs":
         return ""
     parts = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", character).casefold())
