@@ -116,44 +116,87 @@ class Values:
 
     def name(self) -> str:
         if self.lang == "zh":
-            surname = self.pick("王 李 张 刘 陈 杨 赵 黄 周 吴 徐 孙 胡 朱 高 林 何 郭 马 罗 梁 宋 郑 谢 韩 唐 冯 董 萧 程 曹 袁 邓 许 傅 沈 曾 彭 吕 欧阳 司马")
-            return surname + "".join(self.rng.sample("伟芳娜敏静丽强磊军洋勇艳杰娟涛明超霞平刚桂英文华建国红志玉兰晓东海燕子涵雨桐浩然欣怡", self.rng.randint(1, 2)))
+            surname = self.pick(
+                "王 李 张 刘 陈 杨 赵 黄 周 吴 徐 孙 胡 朱 高 林 何 郭 马 罗 梁 宋 郑 谢 韩 唐 冯 董 萧 程 曹 袁 邓 许 傅 沈 曾 彭 吕 欧阳 司马"
+            )
+            return surname + "".join(
+                self.rng.sample(
+                    "伟芳娜敏静丽强磊军洋勇艳杰娟涛明超霞平刚桂英文华建国红志玉兰晓东海燕子涵雨桐浩然欣怡",
+                    self.rng.randint(1, 2),
+                )
+            )
         return f"{self.first()} {self.last()}"
 
     def first(self) -> str:
-        return self.pick("James Mary Robert Patricia Aisha Linda Miguel Priya Wei Barbara Richard Susan Olu Jessica Tomás Karen Daniel Nancy Yuki Margaret Paul Chloe Ethan Zoë")
+        return self.pick(
+            "James Mary Robert Patricia Aisha Linda Miguel Priya Wei Barbara Richard Susan Olu Jessica Tomás Karen Daniel Nancy Yuki Margaret Paul Chloe Ethan Zoë"
+        )
 
     def last(self) -> str:
-        return self.pick("Smith Johnson Patel Brown O'Connor Garcia Miller Davis Nguyen Martinez Hernandez Lopez Wilson Anderson Okafor Taylor Moore Jackson Lee Müller White Harris Clark Lewis Walker Hall")
+        return self.pick(
+            "Smith Johnson Patel Brown O'Connor Garcia Miller Davis Nguyen Martinez Hernandez Lopez Wilson Anderson Okafor Taylor Moore Jackson Lee Müller White Harris Clark Lewis Walker Hall"
+        )
 
     def email(self) -> str:
         if self.lang == "zh":
-            user = self.rng.choice([self.pick("zhangwei lihua wang.fang chen_jie liuyang zhou-min sunny xiaoyu"), self.digits(9)])
+            user = self.rng.choice(
+                [self.pick("zhangwei lihua wang.fang chen_jie liuyang zhou-min sunny xiaoyu"), self.digits(9)]
+            )
             return f"{user}{self.rng.choice(['', self.digits(2)])}@{self.pick('qq.com 163.com 126.com sina.cn foxmail.com outlook.com mail.huaxin.com.cn tsinghua.edu.cn')}"
-        user = f"{self.first()}{self.rng.choice(['.', '_', '', '-'])}{self.last()}".replace("'", "").lower().encode("ascii", "ignore").decode()
+        user = (
+            f"{self.first()}{self.rng.choice(['.', '_', '', '-'])}{self.last()}".replace("'", "")
+            .lower()
+            .encode("ascii", "ignore")
+            .decode()
+        )
         return f"{user}{self.rng.choice(['', self.digits(2)])}@{self.pick('gmail.com yahoo.co.uk outlook.com acme.io protonmail.com mail.ucla.edu northwind.co')}"
 
     # Phones
 
     def phone(self) -> str:
-        made = self.pick("133 135 136 138 139 150 151 152 157 158 159 166 173 177 180 182 185 186 188 189 191 198 199") + self.digits(8)
+        made = self.pick(
+            "133 135 136 138 139 150 151 152 157 158 159 166 173 177 180 182 185 186 188 189 191 198 199"
+        ) + self.digits(8)
         return self.rng.choice([made, made, made, f"+86 {made}", f"{made[:3]} {made[3:7]} {made[7:]}"])
 
     def landline(self) -> str:
         area = self.pick("010 021 0755 0571 028 0512 020 0531 023 0592")
         local = self.rng.choice("68") + self.digits(7)
-        return self.rng.choice([f"{area}-{local}", f"({area}){local}", f"{area} {local}", f"{area}-{local}-{self.digits(3)}"])
+        return self.rng.choice(
+            [f"{area}-{local}", f"({area}){local}", f"{area} {local}", f"{area}-{local}-{self.digits(3)}"]
+        )
 
     def us_phone(self) -> str:
         area = self.pick("212 213 312 415 503 617 702 713 786 818 917 206 404 512")
         middle, last = self.rng.choice("23456789") + self.digits(2), self.digits(4)
-        return self.rng.choice([f"({area}) {middle}-{last}", f"{area}-{middle}-{last}", f"{area}.{middle}.{last}", f"+1 {area} {middle} {last}", f"1-{area}-{middle}-{last}"])
+        return self.rng.choice(
+            [
+                f"({area}) {middle}-{last}",
+                f"{area}-{middle}-{last}",
+                f"{area}.{middle}.{last}",
+                f"+1 {area} {middle} {last}",
+                f"1-{area}-{middle}-{last}",
+            ]
+        )
 
     def uk_phone(self) -> str:
-        return self.rng.choice([f"020 7{self.digits(3)} {self.digits(4)}", f"0161 496 {self.digits(4)}", f"+44 20 7{self.digits(3)} {self.digits(4)}", f"01632 960{self.digits(3)}"])
+        return self.rng.choice(
+            [
+                f"020 7{self.digits(3)} {self.digits(4)}",
+                f"0161 496 {self.digits(4)}",
+                f"+44 20 7{self.digits(3)} {self.digits(4)}",
+                f"01632 960{self.digits(3)}",
+            ]
+        )
 
     def uk_mobile(self) -> str:
-        return self.rng.choice([f"07{self.digits(3)} {self.digits(6)}", f"+44 7{self.digits(3)} {self.digits(6)}", f"07{self.digits(3)} {self.digits(3)} {self.digits(3)}"])
+        return self.rng.choice(
+            [
+                f"07{self.digits(3)} {self.digits(6)}",
+                f"+44 7{self.digits(3)} {self.digits(6)}",
+                f"07{self.digits(3)} {self.digits(3)} {self.digits(3)}",
+            ]
+        )
 
     def intl_phone(self) -> str:
         return self.rng.choice(
@@ -164,7 +207,9 @@ class Values:
     # Numbers of states
 
     def cn_id(self) -> str:
-        region = self.pick("110101 110105 310104 310115 440305 440106 330106 320102 510107 420106 610113 370202 210102 500103 350203 430102 450103 530102 220104 130102")
+        region = self.pick(
+            "110101 110105 310104 310115 440305 440106 330106 320102 510107 420106 610113 370202 210102 500103 350203 430102 450103 530102 220104 130102"
+        )
         year, month, day = self.day()
         head = f"{region}{year}{month:02}{day:02}{self.rng.randint(1, 999):03}"
         return head + _mod11(head)
@@ -174,7 +219,11 @@ class Values:
         return good[:17] + next(c for c in self.rng.sample("0123456789X", 11) if c != good[17])
 
     def credit_code(self) -> str:
-        head = self.pick("91 92 93 52 12") + self.pick("110108 310115 440300 330100 320500 350100 510100") + self.of("0123456789ABCDEFGHJKLMNPQRTUWXY", 9)
+        head = (
+            self.pick("91 92 93 52 12")
+            + self.pick("110108 310115 440300 330100 320500 350100 510100")
+            + self.of("0123456789ABCDEFGHJKLMNPQRTUWXY", 9)
+        )
         return head + _mod31(head)
 
     def ssn(self) -> str:
@@ -186,22 +235,51 @@ class Values:
 
     def hk_id(self) -> str:
         letter, digits = self.rng.choice("ACDEGHKPRVYZ"), self.digits(6)
-        total = 36 * 9 + (ord(letter) - 55) * 8 + sum(int(d) * w for d, w in zip(digits, range(7, 1, -1), strict=True))
+        total = (
+            36 * 9
+            + (ord(letter) - 55) * 8
+            + sum(int(d) * w for d, w in zip(digits, range(7, 1, -1), strict=True))
+        )
         return f"{letter}{digits}({'0123456789A'[-total % 11]})"
 
     def tw_id(self) -> str:
         places = dict(zip("ABCDEFGHJKLMNPQRSTUVXYWZIO", range(10, 36), strict=True))
         letter, digits = self.rng.choice("ABCDEFH"), self.rng.choice("12") + self.digits(7)
-        total = places[letter] // 10 + places[letter] % 10 * 9 + sum(int(d) * w for d, w in zip(digits, range(8, 0, -1), strict=True))
+        total = (
+            places[letter] // 10
+            + places[letter] % 10 * 9
+            + sum(int(d) * w for d, w in zip(digits, range(8, 0, -1), strict=True))
+        )
         return f"{letter}{digits}{-total % 10}"
 
     # Money
 
     def card(self) -> str:
         if self.lang == "zh":
-            head, n = self.rng.choice([("622202", 19), ("621700", 19), ("622588", 16), ("622848", 19), ("625912", 16), ("436742", 16), ("621226", 19)])
+            head, n = self.rng.choice(
+                [
+                    ("622202", 19),
+                    ("621700", 19),
+                    ("622588", 16),
+                    ("622848", 19),
+                    ("625912", 16),
+                    ("436742", 16),
+                    ("621226", 19),
+                ]
+            )
         else:
-            head, n = self.rng.choice([("4", 16), ("4539", 16), ("52", 16), ("55", 16), ("2305", 16), ("37", 15), ("6011", 16), ("3530", 16)])
+            head, n = self.rng.choice(
+                [
+                    ("4", 16),
+                    ("4539", 16),
+                    ("52", 16),
+                    ("55", 16),
+                    ("2305", 16),
+                    ("37", 15),
+                    ("6011", 16),
+                    ("3530", 16),
+                ]
+            )
         body = head + self.digits(n - 1 - len(head))
         return body + _luhn(body)
 
@@ -228,7 +306,14 @@ class Values:
             )  # fmt: skip
         else:
             where = self.rng.choice(
-                ["{n} {w} {s}, {c}, {z}", "{n} {w} {s}, Apt {b}, {c}, {z}", "{n} {w} {s} {c}, {z}", "{n} N {w} {s}, Suite {h}, {c}, {z}", "{n} {w} {s}", "{n} {w} {s}, {c}"]
+                [
+                    "{n} {w} {s}, {c}, {z}",
+                    "{n} {w} {s}, Apt {b}, {c}, {z}",
+                    "{n} {w} {s} {c}, {z}",
+                    "{n} N {w} {s}, Suite {h}, {c}, {z}",
+                    "{n} {w} {s}",
+                    "{n} {w} {s}, {c}",
+                ]
             )
         places = {
             "r": self.pick("中山路 人民路 解放大道 文三路 学院路 天府大道 建国路 长江路 和平街 科技南路 望京西路 张杨路 青年路 滨河大道"),
@@ -241,13 +326,28 @@ class Values:
         return where.format(**places)
 
     def uk_address(self) -> str:
-        town, code = self.rng.choice([("London", "SW1A"), ("Manchester", "M1"), ("Bristol", "BS8"), ("Leeds", "LS6"), ("Edinburgh", "EH3")])
+        town, code = self.rng.choice(
+            [
+                ("London", "SW1A"),
+                ("Manchester", "M1"),
+                ("Bristol", "BS8"),
+                ("Leeds", "LS6"),
+                ("Edinburgh", "EH3"),
+            ]
+        )
         street = f"{self.rng.randint(1, 180)}{self.rng.choice(['', '', 'B'])} {self.rng.choice(['High', 'Church', 'Victoria', 'Station', 'Queens'])} {self.pick('Road Street Lane Close Avenue')}"
         return f"{self.rng.choice(['', f'Flat {self.rng.randint(1, 9)}, '])}{street}, {town} {code} {self.rng.randint(1, 9)}{self.of('ABDEFGHJLNPQRSTUWXYZ', 2)}"
 
     def plate(self) -> str:
         place = self.rng.choice("京沪粤浙苏川鄂津鲁湘") + self.rng.choice("ABCDEF")
-        serial = self.rng.choice([self.digits(5), self.rng.choice("ABCDEFGHJK") + self.digits(4), self.digits(3) + self.of("ABCDEFGH", 2), self.rng.choice("DF") + self.digits(5)])
+        serial = self.rng.choice(
+            [
+                self.digits(5),
+                self.rng.choice("ABCDEFGHJK") + self.digits(4),
+                self.digits(3) + self.of("ABCDEFGH", 2),
+                self.rng.choice("DF") + self.digits(5),
+            ]
+        )
         return place + self.rng.choice(["", "", "·"]) + serial
 
     def ip(self) -> str:
@@ -271,12 +371,29 @@ class Values:
 
     def birth(self, form: str) -> str:
         y, m, d = self.day(1950, 2018)
-        month = "January February March April May June July August September October November December".split()[m - 1]
+        month = [
+            "January",
+            "February",
+            "March",
+            "April",
+            "May",
+            "June",
+            "July",
+            "August",
+            "September",
+            "October",
+            "November",
+            "December",
+        ][m - 1]
         if form == "zh":
             return f"{y}年{m}月{d}日"
         if form == "en":
             return self.rng.choice([f"{month} {d}, {y}", f"{d} {month} {y}", f"{month[:3]} {d}, {y}"])
-        return self.rng.choice([f"{m:02}/{d:02}/{y}", f"{y}-{m:02}-{d:02}", f"{d:02}.{m:02}.{y}"]) if form == "num" else f"{y}-{m:02}-{d:02}"
+        return (
+            self.rng.choice([f"{m:02}/{d:02}/{y}", f"{y}-{m:02}-{d:02}", f"{d:02}.{m:02}.{y}"])
+            if form == "num"
+            else f"{y}-{m:02}-{d:02}"
+        )
 
     # What only looks like it
 
@@ -369,7 +486,7 @@ _MAKERS: dict[str, tuple[str, Callable[[Values], str]]] = {
     "us_address": ("address", Values.address),
     "us_phone": ("phone", Values.us_phone),
     "wechat": ("social_account", lambda v: v.pick("xiaoyu lili wx_ming sunny_ zhang_ hanhan") + v.digits(4)),
-    **{form: _secret(form) for form in "aws aws_secret aliyun github openai slack stripe hf npm jwt pem password".split()},
+    **{form: _secret(form) for form in ["aws", "aws_secret", "aliyun", "github", "openai", "slack", "stripe", "hf", "npm", "jwt", "pem", "password"]},
     # Nobody's
     "bad_card": ("", Values.bad_card),
     "bad_cn_id": ("", Values.bad_cn_id),
@@ -406,7 +523,11 @@ _FULL = str.maketrans({chr(c): chr(c + 0xFEE0) for c in range(0x21, 0x7F)})
 
 def _grouped(sizes: tuple[int, ...], separator: str) -> Callable[[Values, str], str]:
     def group(v: Values, value: str) -> str:
-        bare = re.sub(r"[^0-9A-Za-z]", "", value)[-sum(sizes) :] if sizes[-1] else re.sub(r"[^0-9A-Za-z]", "", value)
+        bare = (
+            re.sub(r"[^0-9A-Za-z]", "", value)[-sum(sizes) :]
+            if sizes[-1]
+            else re.sub(r"[^0-9A-Za-z]", "", value)
+        )
         parts, at = [], 0
         for size in sizes:
             parts.append(bare[at : at + size] if size else bare[at:])
@@ -419,7 +540,7 @@ def _grouped(sizes: tuple[int, ...], separator: str) -> Callable[[Values, str], 
 def _by_length(separator: str) -> Callable[[Values, str], str]:
     def group(v: Values, value: str) -> str:
         bare = re.sub(r"\W", "", value)
-        if len(bare) == 18:
+        if len(bare) == 18 and bare[:2].isdigit():
             return separator.join([bare[:6], bare[6:14], bare[14:]])
         if len(bare) in (11, 13):
             return separator.join([bare[-11:-8], bare[-8:-4], bare[-4:]])
@@ -441,9 +562,15 @@ _FORMS: dict[str, Callable[[Values, str], str]] = {
     "lower": lambda v, s: s.lower(),
     "plain": lambda v, s: re.sub(r"\D", "", s)[-10:],
     "x": lambda v, s: s.lower(),
-    "han": lambda v, s: re.sub(r"\D", "", s)[-11:].translate(str.maketrans("0123456789", "零一二三四五六七八九")),
+    "han": lambda v, s: re.sub(r"\D", "", s)[-11:].translate(
+        str.maketrans("0123456789", "零一二三四五六七八九")
+    ),
     "keycap": lambda v, s: "".join(f"{d}\ufe0f\u20e3" for d in re.sub(r"\D", "", s)[-11:]),
-    "spelt": lambda v, s: s.replace("@", " [at] ").replace(".", " [dot] ", 1) if v.rng.random() < 0.5 else s.replace("@", "(at)"),
+    "spelt": lambda v, s: (
+        s.replace("@", " [at] ").replace(".", " [dot] ", 1)
+        if v.rng.random() < 0.5
+        else s.replace("@", "(at)")
+    ),
     "bracket": lambda v, s: s.replace("@", " (at) "),
     "words_dots": lambda v, s: _grouped((3, 3, 4), ".")(v, s),
 }

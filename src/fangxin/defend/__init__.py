@@ -12,6 +12,7 @@ from fangxin.defend._defence import (
 )
 from fangxin.defend._fold import normalised
 from fangxin.defend._guards import InputGuard, IntentGuard, OutputGuard
+from fangxin.defend._personal import PersonalData
 from fangxin.defend._prompts import GoalPriority, SafetyPrompt, neutralise
 from fangxin.defend._shield import Shield, defences
 
@@ -25,6 +26,7 @@ __all__ = [
     "InputGuard",
     "IntentGuard",
     "OutputGuard",
+    "PersonalData",
     "SafetyPrompt",
     "Shield",
     "Stage",

@@ -11,6 +11,7 @@ from fangxin.detect._intent import IntentDetector, contrasts
 from fangxin.detect._judge import Assessment, Judge, NgramJudge
 from fangxin.detect._llm_judge import LLMJudge
 from fangxin.detect._verdict import Detector, DetectorError, Label, Verdict
+from fangxin.detect.personal import PersonalDataDetector
 
 if TYPE_CHECKING:
     from fangxin.detect._train import train
@@ -26,6 +27,7 @@ __all__ = [
     "LLMJudge",
     "Label",
     "NgramJudge",
+    "PersonalDataDetector",
     "PromptGuard",
     "ReplyGuard",
     "Verdict",

@@ -7,9 +7,19 @@ from typing import Any, NamedTuple
 
 from ahocorasick_rs import AhoCorasick
 
-from fangxin.detect.personal import _contact, _identity, _person, _place, _secret
+from fangxin.detect.personal import (
+    _births,
+    _identity,
+    _names,
+    _online,
+    _phones,
+    _places_en,
+    _places_zh,
+    _secrets,
+)
 from fangxin.detect.personal._finding import KINDS, Finding
 from fangxin.detect.personal._fold import fold
+from fangxin.detect.personal._words import words
 
 _ALL = frozenset(KINDS)
 
@@ -26,25 +36,24 @@ class _Rule(NamedTuple):
     Attributes:
         find: the rule.
         needs: signs that must all be there.
-        words: of which one must be there, in any case; a word of letters as a word of its own, or as the
-            beginning of one where it ends in a star. Empty: none is needed.
+        named: whether one of the words that `words.toml` lists under its name must be there, in any case.
     """
 
     find: Callable[[str], Iterator[Finding]]
     needs: int = 0
-    words: str = ""
+    named: bool = False
 
 
 _RULES = (
-    _Rule(_contact.emails, _AT),
-    _Rule(_contact.spelt_emails, 0, _contact.SPELT_WORDS),
-    _Rule(_contact.social_accounts, 0, _contact.SOCIAL_WORDS),
-    _Rule(_contact.phones, _NUMBER),
-    _Rule(_contact.labelled_phones, _NUMBER, _contact.CALL_WORDS),
-    _Rule(_contact.addresses_of_machines, _DIGIT | _MARKS),
-    _Rule(_contact.hardware_addresses, _MARKS),
-    _Rule(_secret.secrets, _TOKEN),
-    _Rule(_secret.passwords, 0, _secret.PASSWORD_WORDS),
+    _Rule(_online.emails, _AT),
+    _Rule(_online.spelt_emails, named=True),
+    _Rule(_online.social_accounts, named=True),
+    _Rule(_online.machine_addresses, _DIGIT | _MARKS),
+    _Rule(_online.hardware_addresses, _MARKS),
+    _Rule(_phones.phones, _NUMBER),
+    _Rule(_phones.labelled_phones, _NUMBER, named=True),
+    _Rule(_secrets.secrets, _TOKEN),
+    _Rule(_secrets.passwords, named=True),
     _Rule(_identity.chinese_ids, _NUMBER),
     _Rule(_identity.bank_cards, _NUMBER),
     _Rule(_identity.american_numbers, _NUMBER),
@@ -52,33 +61,36 @@ _RULES = (
     _Rule(_identity.british_numbers, _NUMBER),
     _Rule(_identity.other_chinese_ids, _NUMBER),
     _Rule(_identity.credit_codes, _NUMBER | _TOKEN),
-    _Rule(_identity.documents, _NUMBER, _identity.DOCUMENT_WORDS),
-    _Rule(_person.births, _DIGIT, _person.BIRTH_WORDS),
-    _Rule(_person.introduced_names, 0, _person.INTRODUCTION_WORDS),
-    _Rule(_person.labelled_names, 0, _person.LABEL_WORDS),
-    _Rule(_person.addressed_names, 0, _person.ADDRESS_WORDS),
-    _Rule(_person.chinese_names, _CHINESE, _person.CHINESE_WORDS),
-    _Rule(_place.chinese_addresses, _CHINESE),
-    _Rule(_place.chinese_villages, _CHINESE, "省 市 自治"),
-    _Rule(_place.licence_plates, _CHINESE | _DIGIT),
-    _Rule(_place.english_streets, _DIGIT, _place.STREET_WORDS),
-    _Rule(_place.english_boxes, _DIGIT, "box bag"),
-    _Rule(_place.american_towns, _DIGIT),
-    _Rule(_place.british_postcodes, _DIGIT, "postcode post_code postal address* 邮编"),
+    _Rule(_identity.documents, _NUMBER, named=True),
+    _Rule(_births.births, _DIGIT, named=True),
+    _Rule(_names.introduced_names, named=True),
+    _Rule(_names.labelled_names, named=True),
+    _Rule(_names.addressed_names, named=True),
+    _Rule(_names.chinese_names, _CHINESE, named=True),
+    _Rule(_places_zh.chinese_addresses, _CHINESE),
+    _Rule(_places_zh.chinese_villages, _CHINESE, named=True),
+    _Rule(_places_zh.licence_plates, _CHINESE | _DIGIT),
+    _Rule(_places_en.english_streets, _DIGIT, named=True),
+    _Rule(_places_en.said_addresses, _DIGIT, named=True),
+    _Rule(_places_en.english_boxes, _DIGIT, named=True),
+    _Rule(_places_en.american_towns, _DIGIT),
+    _Rule(_places_en.british_postcodes, _DIGIT, named=True),
 )
 
 
 @cache
-def _words() -> tuple[Any, list[tuple[int, bool, bool]]]:
+def _automaton() -> tuple[Any, list[tuple[int, bool, bool]]]:
     """An automaton of all rules' words; for each: its rules as bits, whether it must begin and end a word."""
     rules_of: dict[tuple[str, bool, bool], int] = {}
     for i, rule in enumerate(_RULES):
-        for word in rule.words.split():
-            bare = word.removesuffix("*").replace("_", " ")
+        for word in words("signs", rule.find.__name__) if rule.named else ():
+            bare = word.removesuffix("*")
             begins = bare[0].isascii() and bare[0].isalpha()
             ends = bare[-1].isascii() and bare[-1].isalpha() and not word.endswith("*")
             rules_of[bare, begins, ends] = rules_of.get((bare, begins, ends), 0) | 1 << i
-    return AhoCorasick([bare for bare, _, _ in rules_of]), [(bits, b, e) for (_, b, e), bits in rules_of.items()]
+    return AhoCorasick([bare for bare, _, _ in rules_of]), [
+        (bits, b, e) for (_, b, e), bits in rules_of.items()
+    ]
 
 
 def find(text: str, *, kinds: Collection[str] = _ALL, least: float = 0.5) -> list[Finding]:
@@ -103,13 +115,13 @@ def find(text: str, *, kinds: Collection[str] = _ALL, least: float = 0.5) -> lis
     found = [
         finding
         for i, rule in enumerate(_RULES)
-        if rule.needs & has == rule.needs and (not rule.words or named >> i & 1)
+        if rule.needs & has == rule.needs and (not rule.named or named >> i & 1)
         for finding in rule.find(plain)
         if finding.confidence >= least and finding.kind in kinds
     ]
     if not found:
         return found
-    found = _apart(found)
+    found = apart(found)
     if origin is not None:
         found = [
             Finding(one.kind, origin[one.start], origin[one.end - 1] + 1, one.confidence) for one in found
@@ -133,12 +145,14 @@ def _named(plain: str) -> int:
     lowered = plain.lower()
     if len(lowered) != len(plain):
         lowered = plain  # a few capitals grow when they are lowered; then only small letters count
-    automaton, known = _words()
+    automaton, known = _automaton()
     named = 0
     try:
         hits = automaton.find_matches_as_indexes(lowered, overlapping=True)
     except UnicodeEncodeError:  # half a surrogate pair
-        hits = automaton.find_matches_as_indexes(lowered.encode("utf-8", "replace").decode(), overlapping=True)
+        hits = automaton.find_matches_as_indexes(
+            lowered.encode("utf-8", "replace").decode(), overlapping=True
+        )
     for which, start, end in hits:
         bits, begins, ends = known[which]
         if named & bits == bits:
@@ -155,7 +169,7 @@ def _letter(character: str) -> bool:
     return character.isascii() and character.isalpha()
 
 
-def _apart(found: list[Finding]) -> list[Finding]:
+def apart(found: list[Finding]) -> list[Finding]:
     """The surest findings that don't overlap, in order."""
     kept: list[Finding] = []
     taken = bytearray(max(one.end for one in found))

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
+from fangxin.detect.personal._words import any_of
+
 
 class Kind(NamedTuple):
     """How a kind of personal data is called.
@@ -59,7 +61,7 @@ class Finding:
         end: behind its last.
         confidence: in [0, 1]. A right check digit gives 0.95 or more, an unmistakable form about 0.9, a
             label before a plain number about 0.7, words around it 0.6; what is reserved for examples
-            (123-45-6789, example.com) 0.6 at most. Below 0.5: found out of curiosity, not reported.
+            (123-45-6789, example.com) 0.6 at most.
     """
 
     kind: str
@@ -68,20 +70,18 @@ class Finding:
     confidence: float
 
 
-# Labels of numbers that are nobody's: what stands right behind one isn't a card, a phone or an ID.
 _OTHER_NUMBER = re.compile(
-    r"(?:order|tracking|invoice|refer(?:ence)?|ref|ticket|serial|imei|isbn|issn|doi|sku|part|item|batch|lot|model"
-    r"|version|build|commit|case|transaction|txn|trace|request|product|catalog(?:ue)?|article|barcode|ean|upc|asin"
-    r"|订单|运单|快递|单号|流水|编号|序列|型号|批次|批号|货号|条码|条形码|版本|工单|案号|文号|发票|交易|物流|产品"
-    r"|书号|商品|零件|设备|合同|凭证|档案|报告)"
-    r"(?:[ _-]?(?:number|numbers|no\.?|nr\.?|num|id|code|ref|#|号码|编号|编码|单号|号|码)){0,2}"
-    r"[\"']? ?(?:is|was|:|=|#|是|为|->)?[ :]?[\"'#(\[]?\Z",
-    re.IGNORECASE,
+    rf"""
+    {any_of("labels", "other_number")}
+    (?:[ _-]?(?:numbers?|no\.?|nr\.?|num|id|code|ref|\#|号码|编号|编码|单号|号|码)){{0,2}}
+    [\"']?[ ]?(?:is|was|:|=|\#|是|为|->)?[ :]?[\"'\#(\[]?\Z
+    """,
+    re.VERBOSE | re.IGNORECASE,
 )
 
 
 def labelled_otherwise(text: str, start: int) -> bool:
-    """Whether the words right before `start` say that the number there is an order's, a parcel's, a part's."""
+    """Whether the words right before `start` say that the number there is an order's or a parcel's."""
     return _OTHER_NUMBER.search(text, max(0, start - 36), start) is not None
 
 
