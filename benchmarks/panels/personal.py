@@ -33,6 +33,7 @@ class Planted:
         text: the text.
         spans: kind, start and end of each planted value.
         neutral: ranges that may be found or not (names that nothing makes sure).
+        template: what the text was made from.
     """
 
     lang: str
@@ -41,6 +42,7 @@ class Planted:
     text: str
     spans: tuple[tuple[str, int, int], ...]
     neutral: tuple[tuple[int, int], ...] = ()
+    template: str = ""
 
 
 def panel(seed: int = 20261124, times: int = 3) -> Iterator[Planted]:
@@ -68,7 +70,7 @@ def _filled(row: dict[str, str], is_open: bool, values: Values) -> Planted:
         size += len(value)
         at = slot.end()
     text = "".join([*parts, template[at:]])
-    return Planted(row["lang"], row["style"], is_open, text, tuple(spans), tuple(neutral))
+    return Planted(row["lang"], row["style"], is_open, text, tuple(spans), tuple(neutral), template)
 
 
 class Values:

@@ -11,6 +11,7 @@ from fangxin.detect.personal import (
     KINDS,
     Finding,
     PersonalDataDetector,
+    Remembering,
     Vault,
     canonical,
     mask_all,
@@ -30,7 +31,7 @@ class PersonalData:
     `redact` takes out of a reply what the people in the talk didn't say themselves. `block` answers in the
     model's place where a question holds personal data, or a reply holds any that the people didn't say.
 
-    Nothing is remembered between question and reply: placeholders follow from the dialogue alone. A layer
+    Nothing of a talk is kept between question and reply: placeholders follow from the dialogue alone. A layer
     above that changes turns would change them too, so a masking layer is the outermost.
 
     Attributes:
@@ -41,6 +42,10 @@ class PersonalData:
     mode: Mode = "mask"
     detector: PersonalDataDetector = field(default_factory=PersonalDataDetector)
     kind: str = "personal_data"
+    _find: Remembering = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_find", Remembering(self.detector.find))
 
     async def before(self, dialogue: Dialogue) -> Dialogue | Block:
         """Mask every turn, or block where people or applications wrote personal data."""
@@ -60,15 +65,15 @@ class PersonalData:
         """Restore what was masked; or take out, or block, what the people didn't say themselves."""
         if self.mode == "mask":
             return restore(text, self._masked(dialogue)[1], final=final)
-        found, until = settled(text, self.detector.find, final=final)
-        said = _Said(dialogue, self.detector)
+        found, until = settled(text, self._find, final=final)
+        said = _Said(dialogue, self._find)
         found = [one for one in found if not said.holds(one.kind, text[one.start : one.end])]
         if found and self.mode == "block":
             return self._block("output", self.detector.judge(text[:until]))
         return _redacted(text[:until], found, language_of(dialogue.question))
 
     def _masked(self, dialogue: Dialogue) -> tuple[list[str], Vault]:
-        return mask_all([turn.text for turn in dialogue.turns], find=self.detector.find)
+        return mask_all([turn.text for turn in dialogue.turns], find=self._find)
 
     def _block(self, stage: Stage, verdict: Verdict) -> Block:
         return Block(stage, self.kind, verdict)
@@ -83,7 +88,7 @@ class PersonalData:
         mode, kinds, least = (settings.get(key) for key in ("mode", "kinds", "least"))
         if mode not in get_args(Mode):
             raise DefenceError("personal_data: mode must be 'mask', 'redact' or 'block'.")
-        if not isinstance(kinds, list | tuple) or not kinds or not KINDS.keys() >= set(kinds):
+        if not isinstance(kinds, list | tuple) or not kinds or not all(one in list(KINDS) for one in kinds):
             raise DefenceError(f"personal_data: kinds must be a list of some of {', '.join(KINDS)}.")
         if isinstance(least, bool) or not isinstance(least, int | float) or not 0 <= least <= 1:
             raise DefenceError("personal_data: least must be a number from 0 to 1.")
@@ -93,12 +98,12 @@ class PersonalData:
 class _Said:
     """What the people in a talk said themselves: their own data may be said back to them."""
 
-    def __init__(self, dialogue: Dialogue, detector: PersonalDataDetector) -> None:
+    def __init__(self, dialogue: Dialogue, find: Remembering) -> None:
         self.texts = [turn.text for turn in dialogue.turns if turn.role == "user"]
         self.keys = {
             (one.kind, canonical(one.kind, text[one.start : one.end]))
             for text in self.texts
-            for one in detector.find(text)
+            for one in find(text)
         }
 
     def holds(self, kind: str, value: str) -> bool:

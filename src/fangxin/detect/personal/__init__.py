@@ -5,7 +5,7 @@ from fangxin.detect.personal._find import find
 from fangxin.detect.personal._finding import KINDS, Finding, Kind
 from fangxin.detect.personal._mask import Masked, Vault, canonical, mask, mask_all, restore
 from fangxin.detect.personal._presidio import PresidioFinder
-from fangxin.detect.personal._stream import settled
+from fangxin.detect.personal._stream import Remembering, settled
 
 __all__ = [
     "KINDS",
@@ -15,6 +15,7 @@ __all__ = [
     "Masked",
     "PersonalDataDetector",
     "PresidioFinder",
+    "Remembering",
     "Vault",
     "canonical",
     "find",

@@ -44,7 +44,9 @@ def births(text: str) -> Iterator[Finding]:
     for pattern in (_BORN, _BORN_BEHIND):
         for hit in pattern.finditer(text):
             if _alive(hit):
-                yield Finding("birth_date", hit.start("date"), hit.end("date"), 0.8)
+                # "Ada Smith (born 1 May 1980) is a ..." is a reference book's way.
+                around = text[max(0, hit.start() - 1) : hit.start()] + text[hit.end() : hit.end() + 1]
+                yield Finding("birth_date", *hit.span("date"), 0.4 if around in ("()", "(;") else 0.8)
 
 
 def _alive(hit: re.Match[str]) -> bool:

@@ -175,7 +175,8 @@ def labelled_phones(text: str) -> Iterator[Finding]:
     for hit in chain(_LABELLED.finditer(text), _LABEL_BEHIND.finditer(text)):
         start, end = hit.span("number")
         digits = _NOT_DIGIT.sub("", hit["number"])
-        if _DATE.match(hit["number"]) or digits[:3] in _SERVICES or len(set(digits)) == 1:
+        service = digits.removeprefix("1")[:3] in _SERVICES and len(digits) >= 10
+        if _DATE.match(hit["number"]) or service or len(set(digits)) == 1:
             continue
         if not labelled_otherwise(text, start) and not _money(text, start, end):
             yield Finding("phone", start, end, 0.7)

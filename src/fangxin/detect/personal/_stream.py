@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 
 from fangxin.detect.personal._finding import Finding
 
@@ -54,6 +55,27 @@ def settled(
         found += here
         at = end
     return found, at
+
+
+class Remembering:
+    """A finder that remembers its findings, so that a growing reply isn't read from its start again and again.
+
+    It keeps a digest of each text and the places in it, never the text.
+    """
+
+    def __init__(self, find: Callable[[str], Sequence[Finding]], most: int = 4096) -> None:
+        self._find, self._most = find, most
+        self._known: dict[bytes, tuple[Finding, ...]] = {}
+
+    def __call__(self, text: str) -> tuple[Finding, ...]:
+        """What the finder gives for `text`."""
+        key = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= self._most:
+                self._known.clear()
+            found = self._known[key] = tuple(self._find(text))
+        return found
 
 
 def _in_key(text: str, at: int, end: int) -> bool:
