@@ -14,7 +14,7 @@ def test_every_card_is_printed() -> None:
     done = CliRunner().invoke(app, ["detect", "cards", "--json"])
     assert done.exit_code == 0
     cards = {card["name"]: card for card in json.loads(done.stdout)["cards"]}
-    assert {"reply-judge", "prompt-guard", "reply-guard"} <= set(cards)
+    assert {"reply-judge", "prompt-guard", "reply-guard", "personal-data"} <= set(cards)
     assert all(card["purpose"] and card["figures"] for card in cards.values())
     said = CliRunner().invoke(app, ["detect", "cards"])
     assert said.exit_code == 0

@@ -19,6 +19,7 @@ from fangxin.defend import (
     InputGuard,
     IntentGuard,
     OutputGuard,
+    PersonalData,
     SafetyPrompt,
     Shield,
     defences,
@@ -299,6 +300,7 @@ SAMPLES: dict[str, Any] = {
     "input_guard": lambda: InputGuard(replace(PromptGuard.default(), name="mine"), "mine.npz"),
     "intent_guard": lambda: IntentGuard(replace(IntentDetector.default(), name="intent+"), "mine.npz"),
     "output_guard": lambda: OutputGuard(ReplyGuard.default()),
+    "personal_data": PersonalData,
     "safety_prompt": SafetyPrompt.default,
 }
 

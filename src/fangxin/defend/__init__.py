@@ -14,6 +14,7 @@ from fangxin.defend._defence import (
     language_of,
 )
 from fangxin.defend._guards import InputGuard, IntentGuard, OutputGuard
+from fangxin.defend._personal import PersonalData
 from fangxin.defend._prompts import GoalPriority, SafetyPrompt, neutralise
 from fangxin.defend._shield import Shield, defences
 
@@ -28,6 +29,7 @@ __all__ = [
     "InputGuard",
     "IntentGuard",
     "OutputGuard",
+    "PersonalData",
     "ReplyStream",
     "SafetyPrompt",
     "Shield",

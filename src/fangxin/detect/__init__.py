@@ -32,6 +32,7 @@ from fangxin.detect._stream import SENTENCE_END, StreamCheck, Window, Windows, c
 from fangxin.detect._terms import TermDetector, Terms, read_terms
 from fangxin.detect._text import language
 from fangxin.detect._verdict import Detector, DetectorError, Label, UnjudgedError, Verdict
+from fangxin.detect.personal import PersonalDataDetector
 
 if TYPE_CHECKING:
     from fangxin.detect._train import train
@@ -57,6 +58,7 @@ __all__ = [
     "Matcher",
     "Measured",
     "NoPromiseError",
+    "PersonalDataDetector",
     "Policy",
     "Promise",
     "PromptGuard",

@@ -37,12 +37,12 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What is known of a trained detector.
+    """What is known of a detector.
 
     Attributes:
         name: the detector's name.
         purpose: what it is for, and what it isn't.
-        seed: what it was trained with.
+        seed: what it was trained with; 0 for rules, which have no sources and no prompts either.
         sources: training rows by source: `source`, `licence`, `rows`.
         prompts: how many distinct prompts it was trained on.
         digest: SHA-256 of their sorted identities, which are in `weights/rows.npz`.
@@ -94,7 +94,7 @@ class Card:
 
 
 def card(name: str) -> Card:
-    """The card of a shipped detector: `reply-judge`, `prompt-guard`, `reply-guard` or `intent`.
+    """The card of a shipped detector, such as `reply-judge`, `prompt-guard` or `personal-data`.
 
     Raises:
         DetectorError: no such card.
