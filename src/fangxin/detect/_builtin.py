@@ -6,6 +6,7 @@ from fangxin.detect._intent import IntentDetector
 from fangxin.detect._judge import ReplyJudge
 from fangxin.detect._registry import Registered
 from fangxin.detect._weights import digest
+from fangxin.detect.personal import PersonalDataDetector
 
 _BOTH = ("en", "zh")
 
@@ -46,6 +47,13 @@ DETECTORS: tuple[Registered, ...] = (
         ("refusal", "exchange"),
         _BOTH,
         lambda task: JudgeDetector(ReplyJudge(asked=task == "refusal"), task),
-        digest=lambda: _of("judge", "serving"),
+        digest=lambda: _of("judge", "pair"),
+    ),
+    Registered(
+        "personal-data",
+        ("pii",),
+        _BOTH,
+        lambda task: PersonalDataDetector(),
+        tier=20,
     ),
 )
