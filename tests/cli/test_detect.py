@@ -7,7 +7,9 @@ import pytest
 from typer.testing import CliRunner
 
 from fangxin.cli import app
+from fangxin.cli._heard import labelled
 from fangxin.cli._terminal import InputError
+from fangxin.probe import attacks, goals
 
 
 def test_every_card_is_printed() -> None:
@@ -29,3 +31,10 @@ def test_training_needs_its_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     empty = CliRunner().invoke(app, ["detect", "train", "--data", str(tmp_path)])
     assert isinstance(empty.exception, InputError)
     assert "docs/data.md" in str(empty.exception)
+
+
+def test_every_label_is_about_a_goal_and_a_family_that_are_still_there() -> None:
+    bank = {goal.id for goal in goals("en")}
+    for row in labelled():
+        assert row["of"] in bank
+        assert (row["kind"], row["family"]) == ("twin", None) or row["family"] in attacks()
