@@ -6,8 +6,9 @@ from fangxin.detect._intent import IntentDetector
 from fangxin.detect._judge import NgramJudge
 from fangxin.detect._registry import Registered
 from fangxin.detect._weights import digest
+from fangxin.dialogue import Language
 
-_BOTH = ("en", "zh")
+_BOTH: tuple[Language, ...] = ("en", "zh")
 
 
 def _of(*names: str) -> str:
