@@ -10,6 +10,7 @@ import time
 import tomllib
 import urllib.request
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,8 @@ def commands_of(shell):
     """The command lines of a shell block, as words, comments and variables before them left out."""
     lines = shell.replace("\\\n", " ").splitlines()
     found = [shlex.split(line, comments=True) for line in lines]
-    return [words for words in found if words]
+    # What a shell does with stdin and stdout is no argument.
+    return [list(takewhile(lambda word: word not in ("<", ">", "|"), words)) for words in found if words]
 
 
 COMMANDS = [(str(b), words) for b in BLOCKS if b.language == "sh" for words in commands_of(b.text)]

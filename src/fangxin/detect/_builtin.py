@@ -7,8 +7,9 @@ from fangxin.detect._judge import ReplyJudge
 from fangxin.detect._registry import Registered
 from fangxin.detect._weights import digest
 from fangxin.detect.personal import PersonalDataDetector
+from fangxin.dialogue import Language
 
-_BOTH = ("en", "zh")
+_BOTH: tuple[Language, ...] = ("en", "zh")
 
 
 def _of(*names: str) -> str:
