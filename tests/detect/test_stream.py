@@ -187,6 +187,27 @@ def test_the_verdict_does_not_depend_on_the_pieces(pieces: list[str], sizes: lis
     assert asyncio.run(of(cut(text, sizes))) == asyncio.run(of([text]))
 
 
+async def test_a_text_with_a_controversial_window_is_read_once_more_at_its_end() -> None:
+    class Unsure(Scored):
+        async def check(self, text: str, *, question: str | None = None) -> Verdict:
+            self.seen.append(text)
+            if "odd" in text and "also" in text:
+                return Verdict("unsafe", 0.6)
+            return Verdict("controversial" if "odd" in text else "safe", 0.3)
+
+    plain, odd = "Fine so far. " * 30, "This is odd. "
+    text = odd + plain + "And also this."
+    detector = Unsure()
+    check = StreamCheck(detector)
+    assert await check.feed(text) is None
+    assert check.cleared > 300  # what is only controversial isn't held back
+    assert await check.close() is not None
+    assert detector.seen[-1] == text
+    detector = Unsure()
+    assert await fed(StreamCheck(detector), [plain]) is None
+    assert plain not in detector.seen  # plainly safe all along: once is enough
+
+
 async def test_nothing_is_read_where_nothing_is_said() -> None:
     detector = Scored()
     check = StreamCheck(detector)

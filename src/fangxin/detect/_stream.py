@@ -103,7 +103,8 @@ class StreamCheck:
     It reads window by window (see `Windows`). A surely unsafe window (probability >= 0.9) ends the text at
     once. After one that is unsafe but less surely so, the text waits: the next windows, which read it again,
     may clear it. If none has when it leaves the window or the text ends, it is read once more with more
-    before it, and that decides. So each character is read at most 8 + 4 times, however long the text.
+    before it, and that decides. So is the end of a text of which any window was in doubt, be it only
+    controversial. Each character is thus read at most 8 + 4 times, however long the text.
 
     Attributes:
         detector: reads the windows.
@@ -120,6 +121,7 @@ class StreamCheck:
         self._last = ""  # what came last, for reading again
         self._end = 0  # where the last window ended
         self._doubtful: int | None = None  # where what waits to be cleared begins
+        self._unsure = False  # some window was not plainly safe
 
     async def feed(self, piece: str) -> Verdict | None:
         """Go on with the text.
@@ -139,7 +141,7 @@ class StreamCheck:
             DetectorError: the detector could not judge.
         """
         verdict = await self._check(self._windows.close())
-        if verdict is None and self._doubtful is not None:
+        if verdict is None and self._unsure:
             verdict = await self._again()
         return verdict
 
@@ -156,6 +158,7 @@ class StreamCheck:
         self._end = window.end
         if window.text[-window.fresh :].strip():  # else nothing new is said
             verdict = await self._read(window.text, window.start)
+            self._unsure |= verdict.label != "safe"
             if not verdict.unsafe:
                 self._doubtful = None
             elif verdict.probability >= _SURE:
