@@ -218,15 +218,18 @@ texts = st.lists(st.one_of(pieces, pieces, pieces, st.text(max_size=2)), max_siz
 @example("h e l l o k", PLAIN)
 @example("sh!t!!x", PLAIN)
 @example("n a a s s", PLAIN)
+@example("ass......... hell", PLAIN)
 @example("法lun功", SOUND)
 @example("去死磕到底", PLAIN)
 def test_what_is_found_in_a_prefix_stays_found(text: str, matcher: Matcher) -> None:
     """Read all at once, each prefix anew, or from where the last one ended: the same."""
     whole = matcher.scan(text).found
-    at = begin = 0
+    at = begin = shown = 0
     taken: list[Found] = []
     for end in range(len(text) + 1):
         anew = matcher.scan(text[:end], final=False)
+        assert anew.until >= shown
+        shown = anew.until
         assert anew.found == tuple(one for one in whole if one.start < anew.until)
         assert all(one.end <= anew.until <= end for one in anew.found)
         onward = matcher.scan(text[:end], at, begin, final=False)

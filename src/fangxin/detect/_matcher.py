@@ -386,7 +386,7 @@ def _goes_on(letters: Letters, i: int, step: int) -> bool:
 def _opens(
     letters: Letters, index: _Index, key: str, spelt: Spelt | None = None, *, whole: bool = True
 ) -> Iterator[int]:
-    """The first place in the text where a term may begin that more text could make.
+    """The places in the text where a term may begin that more text could make.
 
     `key` is the text as it is looked for in the index: letter by letter, or as `spelt`. A key that is there
     in full is open, too, while its last word may go on, unless `whole` is false.
@@ -396,6 +396,9 @@ def _opens(
         return
     whole = whole and not rest and letters.kinds[-1] == LETTER
     begins, _ = letters.edges()
+    last = letters.at[-index.longest :]
+    parted = np.flatnonzero(np.diff(last) > _GAP + 1)
+    first = len(letters.at) - len(last) + (int(parted[-1]) + 1 if len(parted) else 0)
     for i in range(max(0, len(key) - index.longest), len(key)):
         if spelt is None:
             letter = i
@@ -403,9 +406,8 @@ def _opens(
             letter = int(spelt.source[i])
         else:
             continue
-        if begins[letter] and index.begun(key[i:], whole=whole):
+        if letter >= first and begins[letter] and index.begun(key[i:], whole=whole):
             yield letters.span(letter, letter + 1)[0]
-            return
 
 
 def _context(letters: Letters, at: int) -> int:
