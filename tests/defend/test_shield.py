@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from fangxin.defend import (
     Block,
     Blocklist,
+    CascadeGuard,
     DefenceError,
     GoalPriority,
     InputGuard,
@@ -24,7 +25,7 @@ from fangxin.defend import (
     Shield,
     defences,
 )
-from fangxin.detect import IntentDetector, PromptGuard, ReplyGuard
+from fangxin.detect import IntentDetector, PromptGuard, ReplyGuard, cascade_from, registered
 from fangxin.dialogue import Dialogue
 
 from .conftest import Tagged, Words
@@ -197,7 +198,10 @@ def test_weights_without_a_hash_are_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("layers", "words"),
     [
-        ([{"kind": "nonesuch"}], r"unknown defence 'nonesuch': known are blocklist, goal_priority"),
+        (
+            [{"kind": "nonesuch"}],
+            r"unknown defence 'nonesuch': known are blocklist, cascade_guard, goal_priority",
+        ),
         ([{}], "unknown defence"),
         (["blocklist"], "unknown defence"),
         ([{"kind": ["blocklist"]}], "unknown defence"),
@@ -294,8 +298,15 @@ def test_nobody_may_stand_in_for_a_built_in_defence(third_party: Any) -> None:
 # Every registered defence
 
 
+def calibrated() -> CascadeGuard:
+    tier = {"name": "prompt-guard", "clears": True, "digest": registered("prompt").the_digest()}
+    data = {"format": 1, "task": "prompt", "tiers": [{**tier, "low": 0.5, "high": 0.5}]}
+    return CascadeGuard(cascade_from(data), data)
+
+
 SAMPLES: dict[str, Any] = {
     "blocklist": lambda: Blocklist(("a", "去死")),
+    "cascade_guard": calibrated,
     "goal_priority": GoalPriority,
     "input_guard": lambda: InputGuard(replace(PromptGuard.default(), name="mine"), "mine.npz"),
     "intent_guard": lambda: IntentGuard(replace(IntentDetector.default(), name="intent+"), "mine.npz"),

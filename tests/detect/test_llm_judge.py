@@ -578,7 +578,8 @@ async def test_a_server_s_log_probabilities_and_bytes_are_read() -> None:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def embedded() -> AsyncIterator[EmbeddedModel]:
-    async with EmbeddedModel.start(threads=1, slots=1, context=1024) as model:
+    # A model that judges says the same words again and again.
+    async with EmbeddedModel.start(threads=1, slots=1, context=1024, frequency_penalty=0) as model:
         yield model
 
 

@@ -64,7 +64,7 @@ def test_locks_are_not_stale(lock, wanted):
 
 
 def test_the_weights_are_those_that_the_doctor_knows():
-    known = {_doctor._MODEL[:2], _doctor._ENCODER[:2]}
+    known = {one[:2] for one in (_doctor._MODEL, _doctor._ENCODER, _doctor._PAIRS)}
     assert {(req.name, str(req.specifier).removeprefix("==")) for req, _ in entries("weights")} == known
 
 

@@ -13,6 +13,7 @@ from fangxin.detect._minilm import pair_reader
 from fangxin.detect._ngrams import CharacterModel, dense, hashed, reply_language, scores
 from fangxin.detect._weights import weights
 
+_SHORT = 6  # words
 REPLY_HEADS = ("serves", "refuses", "senseless")
 
 
@@ -114,7 +115,13 @@ class ReplyJudge:
 
     def _read(self, questions: Sequence[str], replies: Sequence[str]) -> npt.NDArray[np.float32]:
         logits = self._pairs.scores(questions, replies)
-        return np.asarray(1 / (1 + np.exp(-np.clip(logits, -30, 30))), np.float32)
+        read = np.asarray(1 / (1 + np.exp(-np.clip(logits, -30, 30))), np.float32)
+        # "No." is all in its words, and the labelled replies have few so short: n-grams have a say there.
+        short = [i for i, reply in enumerate(replies) if len(reply.split()) <= _SHORT]
+        if short:
+            counted = self._count([questions[i] for i in short], [replies[i] for i in short])
+            read[short, 1] = np.maximum(read[short, 1], counted[:, 1])
+        return read
 
     def _count(self, questions: Sequence[str], replies: Sequence[str]) -> npt.NDArray[np.float32]:
         z = (inputs(questions, replies, self._w, self._usual) - self._w["mean"]) / self._w["scale"]

@@ -58,7 +58,7 @@ class Settings:
     asks_per_region: int = 8
     goals_per_risk: int = 16
     families_per_goal: int = 2
-    ability_tasks: int = 90
+    ability_tasks: int = 84
     shares: tuple[float, float, float] = (0.35, 0.15, 0.50)
     tolerance: float = 0.10
     tolerance_high: float = 0.15
