@@ -173,7 +173,7 @@ async def long(guard: ReplyGuard, rows: list[Seen]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", default=os.environ.get("FANGXIN_DATA"), help="the data folder")
-    parser.add_argument("--rows", type=int, default=60, help="replies of each set, language and label")
+    parser.add_argument("--rows", type=int, default=120, help="replies of each set, language and label")
     parser.add_argument("--seed", type=int, default=20261124)
     options = parser.parse_args()
     if not options.data:
