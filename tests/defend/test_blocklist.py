@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fangxin.defend import Block, Blocklist, DefenceError, Shield
@@ -43,6 +43,7 @@ texts = st.lists(st.one_of(pieces, st.text(max_size=3)), max_size=12).map("".joi
 
 
 @given(texts)
+@settings(deadline=None)
 def test_nothing_of_the_list_is_left(text: str) -> None:
     once = clean(LIST, text)
     assert LIST.terms.find(once) == ()
@@ -54,6 +55,7 @@ def test_nothing_of_the_list_is_left(text: str) -> None:
 @example("an ass hat", LIST)
 @example("s h i t s", LIST)
 @example("ﬁ ass", LIST)
+@settings(deadline=None)
 def test_prefixes_give_prefixes(text: str, words: Blocklist) -> None:
     whole = clean(words, text, anew(EN))
     shown = ""

@@ -5,7 +5,7 @@ import unicodedata
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fangxin.detect._letters import (
@@ -35,6 +35,7 @@ def same(one: Parts, other: Parts) -> bool:
 
 
 @given(texts)
+@settings(deadline=None)
 def test_parts_come_from_somewhere_in_order(text: str) -> None:
     parts = parts_of(text)
     assert len(parts.codes) == len(parts.kinds) == len(parts.origin)
@@ -45,6 +46,7 @@ def test_parts_come_from_somewhere_in_order(text: str) -> None:
 
 
 @given(texts, st.integers(0, 40))
+@settings(deadline=None)
 def test_a_prefix_folds_to_a_prefix(text: str, end: int) -> None:
     whole, part = parts_of(text), parts_of(text[:end])
     n = len(part.codes)
@@ -52,6 +54,7 @@ def test_a_prefix_folds_to_a_prefix(text: str, end: int) -> None:
 
 
 @given(texts)
+@settings(deadline=None)
 def test_folding_twice_is_folding_once(text: str) -> None:
     once = parts_of(text).text
     assert parts_of(once).text == once
@@ -130,6 +133,7 @@ def test_digits_and_signs_that_are_put_for_letters(text: str, letters: str, put:
 
 
 @given(st.text("ab1$!@ *.法", max_size=12), st.text("ab1$!@ *.法", max_size=6))
+@settings(deadline=None)
 def test_one_of_the_ends_is_what_more_text_makes(text: str, more: str) -> None:
     """However a text goes on, its part before the last run of digits and signs is read in a way foreseen."""
     whole, _ = leet(parts_of(text + more))

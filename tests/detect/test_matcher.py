@@ -119,6 +119,7 @@ def disguised(term: str, how: str) -> str:
     st.text(max_size=8),
     st.text(max_size=8),
 )
+@settings(deadline=None)
 def test_a_term_that_stands_alone_is_found_under_any_disguises(
     term: str, hows: list[str], before: str, after: str
 ) -> None:
@@ -194,7 +195,7 @@ def test_an_empty_list_finds_nothing() -> None:
 
 
 @given(st.lists(st.text(max_size=6), max_size=6), st.text(max_size=20))
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_any_text_is_a_list_and_any_text_is_searched(terms: list[str], text: str) -> None:
     words = Matcher({"": terms}, homophones=True)
     spans = words.scan(text).found
