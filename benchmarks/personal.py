@@ -126,12 +126,15 @@ def ours(text: str) -> list[Span]:
     return [(one.kind, one.start, one.end) for one in find(text)]
 
 
-def timed(texts: Sequence[str], judge: Callable[[str], Any]) -> tuple[list[Any], float]:
-    """What `judge` gives for each text, and texts a CPU second."""
+def timed(texts: Sequence[str], judge: Callable[[str], Any], rounds: int = 1) -> tuple[list[Any], float]:
+    """What `judge` gives for each text, and texts a CPU second in the best of some rounds."""
     judge(texts[0])
-    start = time.process_time()
-    out = [judge(text) for text in texts]
-    return out, len(texts) / (time.process_time() - start)
+    spent = []
+    for _ in range(rounds):
+        start = time.process_time()
+        out = [judge(text) for text in texts]
+        spent.append(time.process_time() - start)
+    return out, len(texts) / min(spent)
 
 
 def peer(python: Path, system: str, texts: Sequence[str]) -> dict[str, Any]:
@@ -246,7 +249,12 @@ Found = Sequence[Sequence[Span]]
 Systems = dict[str, tuple[Found, list[str]]]  # findings and kinds by name
 
 
-def with_peers(python: Path, texts: Sequence[str]) -> tuple[Systems, dict[str, float]]:
+PEERS = ("argus-redact", "presidio", "presidio-sm", "llm-guard-secrets", "llm-guard-anonymize")
+
+
+def with_peers(
+    python: Path, texts: Sequence[str], peers: Sequence[str] = PEERS
+) -> tuple[Systems, dict[str, float]]:
     """Findings and kinds of each system that starts, ours first, and their texts a CPU second."""
     found, speed = timed(texts, ours)
     systems: Systems = {"fangxin": (found, list(KINDS))}
@@ -254,7 +262,7 @@ def with_peers(python: Path, texts: Sequence[str]) -> tuple[Systems, dict[str, f
     if not python.exists():
         print("No peers here: --install-peers makes their environment.")
         return systems, speeds
-    for name in ("argus-redact", "presidio", "presidio-sm", "llm-guard-secrets", "llm-guard-anonymize"):
+    for name in peers:
         said = peer(python, name, texts)
         if "error" in said:
             print(f"{name} doesn't start: {said['error']}")
@@ -296,16 +304,22 @@ def beside(rows: Sequence[Planted], found: Found, systems: Systems) -> None:
             print(f"  fangxin on the kinds of {name}: precision {precision:.3f}, recall {recall:.3f}")
 
 
-def on_presidio(data: Path) -> list[Figure]:
-    """Print the tables of Presidio's data; our figures on all of it."""
+def on_presidio(data: Path, python: Path) -> list[Figure]:
+    """Print the tables of Presidio's data, Presidio beside us; our figures on all of it."""
     figures: list[Figure] = []
     rows = presidio_rows(data)
-    found = [ours(row.text) for row in rows]
+    systems, _ = with_peers(python, [row.text for row in rows], ("presidio", "presidio-sm"))
     for part, chosen in (("all", (True, False)), ("closed half", (False,))):
         keep = [i for i, row in enumerate(rows) if row.open in chosen]
-        tally = score([rows[i] for i in keep], [found[i] for i in keep], KINDS)
-        table(f"train/pii (Presidio's synthetic data), {part}: {len(keep)} texts", {"fangxin": tally})
-        kinds_table(tally)
+        some = [rows[i] for i in keep]
+        tallies = {
+            name: score(some, [found[i] for i in keep], kinds) for name, (found, kinds) in systems.items()
+        }
+        tally = tallies["fangxin"]
+        table(f"train/pii (Presidio's synthetic data), {part}: {len(keep)} texts", tallies)
+        for name, of in tallies.items():
+            print(f"  {name}")
+            kinds_table(of)
         if part == "all":
             figures += [
                 figure
@@ -365,11 +379,11 @@ def main() -> int:
     for name, rate in speeds.items():
         print(f"  {name:<18} {rate:>9,.0f}")
     if options.data:
-        figures += on_presidio(options.data) + on_benign(options.data)
+        figures += on_presidio(options.data, options.peers) + on_benign(options.data)
         print("\nTexts of 64 tokens of train/prompts a CPU second")
         ms = {}
         for lang in ("en", "zh"):
-            _, per_second = timed(sized(options.data, lang), ours)
+            _, per_second = timed(sized(options.data, lang), ours, rounds=3)
             holds &= per_second >= WANTED_SPEED
             ms[f"64-token text, {lang}"] = round(1000 / per_second, 4)
             print(f"  {lang} {per_second:>9,.0f}")

@@ -58,6 +58,7 @@ BLOCK = "-----BEGIN " + "EC PRIVATE KEY-----\nMHcCAQEEIBkg\n-----END " + "EC PRI
         ("0755-26001234转801", "phone", "0755-26001234转801"),
         ("(415) 555-2671 ext. 12", "phone", "(415) 555-2671 ext. 12"),
         ("call 415.555.2671", "phone", "415.555.2671"),
+        ("İ: CALL ME AT 4155552671", "phone", "4155552671"),  # a letter that grows when it is lowered
         ("+44 20 7946 0958", "phone", "+44 20 7946 0958"),
         ("+41 (0)44 668 18 00 or so", "phone", "+41 (0)44 668 18 00"),
         ("my number is 4155552671", "phone", "4155552671"),

@@ -143,8 +143,6 @@ def _signs(plain: str) -> int:
 def _named(plain: str) -> int:
     """The rules, as bits, of whose words one is in the text."""
     lowered = plain.lower()
-    if len(lowered) != len(plain):
-        lowered = plain  # a few capitals grow when they are lowered; then only small letters count
     automaton, known = _automaton()
     named = 0
     try:

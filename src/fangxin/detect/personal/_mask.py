@@ -22,6 +22,7 @@ _PLACEHOLDER = re.compile(
 _BEGUN = re.compile(
     rf"[{re.escape(_OPEN)}] ?(?:[A-Za-z_]{{0,16}}|[\u4e00-\u9fff]{{0,8}})[ _\-]?\d{{0,5}} ?\Z"
 )
+# Kinds whose values are words; those of the others are digits and letters, however they are set apart.
 _WORDS = ("address", "birth_date", "email", "ip_address", "name", "secret", "social_account")
 _CN_PREFIX = re.compile(r"\A(?:00)?86(?=1\d{10}\Z)")
 
@@ -31,7 +32,7 @@ class Vault:
     """What placeholders stand for. Printing it shows no value.
 
     Attributes:
-        entries: by kind and plain value: kind, number in its kind, and the value as it was first written.
+        entries: by kind and plain value, the number in its kind and the value as it was first written.
     """
 
     entries: Mapping[tuple[str, str], tuple[int, str]] = field(default_factory=dict)

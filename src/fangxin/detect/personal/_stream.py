@@ -58,7 +58,7 @@ def settled(
 
 
 class Remembering:
-    """A finder that remembers its findings, so that a growing reply isn't read from its start each time.
+    """A finder that remembers its findings, so that a growing reply isn't read again and again.
 
     It keeps a digest of each text and the places in it, never the text.
     """
