@@ -2,52 +2,46 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Self
 
-from fangxin.defend._defence import Block, DefenceError, language_of
+from fangxin.defend._defence import Block, DefenceError, ReplyStream, language_of
 from fangxin.defend._guards import _weights
 from fangxin.detect import DetectorError, Matcher, TermDetector, Terms, read_terms
 from fangxin.dialogue import Dialogue
 
 _NEUTRAL = {"en": "[removed]", "zh": "［已略去］"}
 _INLINE = 1000  # longer lists get a file of their own in a bundle
-_STREAMS = 256  # replies under way that are remembered
 
 
-@dataclass(frozen=True, slots=True)
-class _Stream:
-    """A reply under way: with which list it is read, and how far that is done.
+class _Reply:
+    """A reply under way: its terms replaced as it comes, by the list that it began with.
 
-    Attributes:
-        dialogue: that it replies to.
-        matcher: the list.
-        read: the part of the reply that is decided.
-        shown: what is shown for it.
-        begin: where in the reply to read from, next.
+    Only what may yet become a term, or stands before it, is kept.
     """
 
-    dialogue: Dialogue
-    matcher: Matcher
-    read: str = ""
-    shown: str = ""
-    begin: int = 0
+    def __init__(self, dialogue: Dialogue, matcher: Matcher) -> None:
+        self._mark = _NEUTRAL[language_of(dialogue.question)]
+        self._matcher, self._text, self._at = matcher, "", 0
 
-    def more(self, text: str, *, final: bool) -> _Stream:
-        """Read a longer part of the reply, or all of it."""
-        at = len(self.read)
-        scan = self.matcher.scan(text, at, self.begin, final=final)
-        mark = _NEUTRAL[language_of(self.dialogue.question)]
-        parts = [self.shown]
+    async def feed(self, piece: str) -> str | Block:
+        return self.more(piece, final=False)
+
+    async def close(self) -> str | Block:
+        return self.more("", final=True)
+
+    def more(self, piece: str, *, final: bool) -> str:
+        text, at = self._text + piece, self._at
+        scan, parts = self._matcher.scan(text, at, final=final), []
         for found in scan.found:
-            parts += [text[at : found.start], mark]
+            parts += [text[at : found.start], self._mark]
             at = found.end
         shown = "".join(parts) + text[at : scan.until]
-        return replace(self, read=text[: scan.until], shown=shown, begin=scan.begin)
+        self._text, self._at = text[scan.begin :], scan.until - scan.begin
+        return shown
 
 
 @dataclass(frozen=True, init=False)
@@ -60,12 +54,10 @@ class Blocklist:
 
     terms: TermDetector
     kind: str = "blocklist"
-    _streams: OrderedDict[int, _Stream] = field(default_factory=OrderedDict, repr=False, compare=False)
 
     def __init__(self, terms: TermDetector | Terms) -> None:
         """Make a blocklist of a detector, or of terms alone: see `TermDetector`."""
         object.__setattr__(self, "terms", terms if isinstance(terms, TermDetector) else TermDetector(terms))
-        object.__setattr__(self, "_streams", OrderedDict())
 
     @classmethod
     def default(cls) -> Self:
@@ -78,21 +70,12 @@ class Blocklist:
         return dialogue
 
     async def after(self, dialogue: Dialogue, text: str, *, final: bool = True) -> str | Block:
-        """Replace each term by a neutral mark.
+        """Replace each term by a neutral mark; of a prefix, what may yet become a term is held back."""
+        return _Reply(dialogue, self.terms.matcher).more(text, final=final)
 
-        Of a prefix, what may yet become a term is held back, and the next one of the same dialogue is read
-        from there on, so that the work on a streamed reply grows with its length. A reply is read with one
-        list to its end, though a new one may come meanwhile.
-        """
-        stream = self._streams.pop(id(dialogue), None)
-        if stream is None or stream.dialogue is not dialogue or not text.startswith(stream.read):
-            stream = _Stream(dialogue, self.terms.matcher)
-        stream = stream.more(text, final=final)
-        if not final:
-            self._streams[id(dialogue)] = stream
-            if len(self._streams) > _STREAMS:
-                self._streams.popitem(last=False)
-        return stream.shown
+    def stream(self, dialogue: Dialogue) -> ReplyStream:
+        """Replace terms as a reply comes; its work grows with its length, however it comes in pieces."""
+        return _Reply(dialogue, self.terms.matcher)
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write a long list into a file named by its content; give the settings, a short list among them."""
