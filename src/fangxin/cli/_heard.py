@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import random
-from importlib.resources import files
+from importlib.resources import as_file, files
 from typing import Any
 
 from fangxin.cli._terminal import say
@@ -29,6 +29,8 @@ async def heard() -> list[dict[str, Any]]:
     rows = labelled()
     bank = {goal.id: goal for goal in goals("en")}
     families = attacks()
+    with as_file(files("fangxin.detect") / "rows" / "panel.toml") as path:
+        prompt = DialoguePrompt.load(path)
     async with EmbeddedModel.start() as model:
 
         async def one(row: dict[str, Any]) -> dict[str, Any] | None:
@@ -37,7 +39,7 @@ async def heard() -> list[dict[str, Any]]:
             turns: tuple[Turn, ...] = (Turn("user", question),)
             if row["family"]:
                 turns = families[row["family"]].wrap(question, "en", random.Random(row["seed"]))
-            asked = Dialogue(DialoguePrompt.example(), turns)
+            asked = Dialogue(prompt, turns)
             reply = (await model.reply(asked, Sampling(max_tokens=row["tokens"])))[0].text
             if hashlib.sha256(reply.encode()).hexdigest()[:16] != row["reply"]:
                 return None

@@ -148,7 +148,7 @@ def _swap_intent_guard(findings: Findings, shield: Shield) -> Shield | None:
 _GENERAL = ("input_guard", "output_guard")
 
 
-_FALSE_POSITIVES = 0.06  # of the twins in held-out folds, the hardest benign texts there are
+_FALSE_POSITIVES = 0.04  # of the twins in held-out folds, the hardest benign texts there are
 
 
 def _weak(goal: Goal, findings: Findings) -> bool:
