@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from fangxin.detect._adapt import adapt
 from fangxin.detect._card import Card, Figure, card, cards, evaluate_panel
+from fangxin.detect._classifier import TextClassifier
 from fangxin.detect._form import Policy, Stance
 from fangxin.detect._guard import PromptGuard, ReplyGuard
 from fangxin.detect._intent import IntentDetector, contrasts
 from fangxin.detect._judge import Assessment, Judge, NgramJudge
 from fangxin.detect._llm_judge import Judgement, LLMJudge
+from fangxin.detect._screen import Screen
 from fangxin.detect._verdict import Detector, DetectorError, Label, UnjudgedError, Verdict
 
 if TYPE_CHECKING:
@@ -31,7 +33,9 @@ __all__ = [
     "Policy",
     "PromptGuard",
     "ReplyGuard",
+    "Screen",
     "Stance",
+    "TextClassifier",
     "UnjudgedError",
     "Verdict",
     "adapt",

@@ -18,7 +18,7 @@ from fangxin.detect._head import Array, Cuts
 from fangxin.detect._text import language
 from fangxin.detect._tuned import Tuned
 from fangxin.detect._verdict import DetectorError, Verdict
-from fangxin.detect._views import View, views
+from fangxin.detect._views import View, clean, views
 from fangxin.detect._weights import weights
 
 Question = Literal["toxicity", "fraud", "injection", "refusal"]
@@ -26,7 +26,9 @@ Question = Literal["toxicity", "fraud", "injection", "refusal"]
 _LANGUAGES = ("en", "zh")
 _WINDOW = {"en": 700, "zh": 260}  # characters of one reading: about what the network sees at once
 _READ = 24  # windows that the network reads of a long text, the most suspicious to the n-grams
+_OPENING = 700  # characters of a reply that tell whether it declines
 _DECODED = 20_000  # longer texts are not searched for encoded parts
+_DECODINGS = 4  # readings of a text that are decoded from it
 _FOUND = {
     "toxicity": ("hate", "insults or demeans people"),
     "fraud": ("nonviolent_crimes", "reads like an attempt at fraud"),
@@ -37,20 +39,22 @@ _FOUND = {
 
 @dataclass(frozen=True)
 class TextClassifier:
-    """Answers one question about a text, English and Chinese: toxic, fraud, injection or refusal?
+    """Answers one question about a text, English or Chinese: is it toxic, fraud, injection, refusal?
 
-    A tuned half of the sentence encoder (`Tuned`) and a linear model of hashed n-grams; the score is a weighted sum,
-    the weights per language. Long texts are read in windows: the n-grams score all, the network the worst of them.
+    A tuned half of the sentence encoder (`Tuned`) and a linear model of hashed n-grams; the score is a
+    weighted sum, the weights per language. Long texts are read in windows: the n-grams score all of them,
+    the network the worst.
 
-    A verdict is `unsafe` where the answer is yes, which for `refusal` is no harm: keep that one out of shields.
+    A verdict is `unsafe` where the answer is yes. For `refusal` that is no harm: keep it out of shields.
 
     Attributes:
         name: which question, and the name on verdicts and card.
         tuned: the network.
-        table: [2**18] n-gram weights.
+        table: [2**18] n-gram weights, to be multiplied by `table_scale`.
+        table_scale: what one step of `table` is worth.
         blend: per language the weights of network and n-grams, and the offset.
         cuts: from where scores are unsafe, and unsure.
-        handicap: taken off the windows' scores per natural log of their number.
+        handicap: taken off all scores per natural log of the number of readings.
     """
 
     name: Question
@@ -118,43 +122,49 @@ class TextClassifier:
 
     def readings(self, text: str) -> list[View]:
         """What of the text is read: all of it or its windows, and what is decoded from it."""
+        if self.name == "refusal":  # it stands at the start
+            return [View(clean(text[:_OPENING]), 0, min(len(text), _OPENING), "whole")]
         most = _WINDOW[language(text)]
-        found = views(text)[:1] if len(text) <= _DECODED else []
-        if len(text) <= _DECODED:
-            found += [view for view in views(text)[1:] if view.kind == "decoded"][:4]
-        if len(text) <= most or self.name == "refusal":  # a refusal stands at the start
-            return found or [View(text[:_DECODED], 0, len(text), "whole")]
-        starts = range(0, len(text) - most // 4, most * 3 // 4)
-        windows = [View(text[a : a + most], a, min(a + most, len(text)), "part") for a in starts]
+        found = views(text) if len(text) <= _DECODED else []
+        decoded = [view for view in found if view.kind == "decoded"][:_DECODINGS]
+        if len(text) <= most:
+            return found[:1] + decoded
+        windows = [
+            View(clean(text[a : a + most]), a, min(a + most, len(text)), "part")
+            for a in range(0, len(text) - most // 4, most * 3 // 4)
+        ]
         if len(windows) > _READ:
             worst = np.argsort(-self._grams([view.text for view in windows]), kind="stable")[:_READ]
             windows = [windows[i] for i in sorted({0, *worst.tolist()})]
-        return found[1:] + windows
+        return windows + decoded
 
     def score(self, text: str) -> tuple[float, View]:
         """The text's score, and the reading that earned it."""
-        readings = self.readings(text)
-        scores = self._blended(language(text), [view.text for view in readings])
-        if len(readings) > 1:
-            scores = scores - np.float32(self.handicap * math.log(len(readings)))
+        return self._worst(language(text), self.readings(text))
+
+    def _worst(self, code: str, readings: Sequence[View]) -> tuple[float, View]:
+        scores = self._blended(code, [view.text for view in readings])
+        scores -= np.float32(self.handicap * math.log(len(readings)))
         best = int(np.argmax(scores))
         return float(scores[best]), readings[best]
 
     def score_many(self, texts: Sequence[str]) -> Array:
         """Each text's probability of a yes, [n]; 0.5 is where `judge` says unsafe."""
         out = np.zeros(len(texts), np.float32)
-        short = {code: [] for code in _LANGUAGES}  # type: dict[str, list[int]]
+        # Texts with one reading go through the network together.
+        alone: dict[str, list[tuple[int, str]]] = {code: [] for code in _LANGUAGES}
         for i, text in enumerate(texts):
-            readings = self.readings(text) if text.strip() else []
-            code = language(text)
+            if not text.strip():
+                continue
+            readings, code = self.readings(text), language(text)
             if len(readings) == 1:
-                short[code].append(i)
-            elif readings:
-                out[i] = self.cuts.probability(self.score(text)[0], code)
-        for code, rows in short.items():
+                alone[code].append((i, readings[0].text))
+            else:
+                out[i] = self.cuts.probability(self._worst(code, readings)[0], code)
+        for code, rows in alone.items():
             if rows:
-                scores = self._blended(code, [self.readings(texts[i])[0].text for i in rows])
-                out[rows] = [self.cuts.probability(float(score), code) for score in scores]
+                scores = self._blended(code, [text for _, text in rows])
+                out[[i for i, _ in rows]] = [self.cuts.probability(float(score), code) for score in scores]
         return out
 
     def judge(self, text: str) -> Verdict:

@@ -30,11 +30,11 @@ _READS = {
 
 @dataclass(frozen=True)
 class Screen:
-    """The cheapest tier: lets the clearly harmless through, tens of thousands of texts a second.
+    """The cheapest tier: lets the clearly harmless through.
 
-    Three linear models of hashed n-grams: requests for harm, prompt injection, toxicity. A text is `safe` where
-    all three are below their pass mark, `unsafe` where one is above its stop mark, else `controversial`: for the
-    next tier to decide. Its card says what share of the harmful it lets through.
+    Three linear models of hashed n-grams: requests for harm, prompt injection, toxicity. A text is `safe`
+    where all three are below their pass mark, `unsafe` where one is above its stop mark, else
+    `controversial`: for the next tier to decide. Its card says what share of the harmful it lets through.
 
     Attributes:
         table: [2**18, 3] weights.

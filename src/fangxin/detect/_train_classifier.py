@@ -16,7 +16,6 @@ from fangxin.detect._head import Cuts
 from fangxin.detect._sources import Rows, Sources, capped, own
 from fangxin.detect._text import identity, language
 from fangxin.detect._train_guard import held_out, instructions, say
-from fangxin.detect._tune import tune
 from fangxin.detect._verdict import DetectorError
 from fangxin.detect._views import clean
 
@@ -52,12 +51,23 @@ def framed(name: Question, rng: random.Random, each: int, requests: dict[str, li
                 some = [rng.sample(pool, min(len(pool), 40)) for pool in pools]
                 fillings = list(product(*some))
                 for filling in rng.sample(fillings, min(each, len(fillings))):
-                    text = _SLOT.sub(lambda m, f=dict(zip(slots, filling, strict=True)): f[m[1]], frame)  # type: ignore[misc]
-                    text = text.replace("{", "").replace("}", "")
-                    text = text[0].upper() + text[1:]
+                    text = _filled(frame, dict(zip(slots, filling, strict=True)))
                     row = _row(text, label, code, f"fangxin_{name}", _LICENCE, kind)
-                    out.append({**row, "held": held_out(frame)})
+                    out.append({**row, "frame": frame, "held": held_out(frame)})
     return out
+
+
+def _filled(frame: str, words: dict[str, str]) -> str:
+    text = _SLOT.sub(lambda match: words[match[1]], frame)
+    return text[0].upper() + text[1:]
+
+
+def requests_of(rows: Rows) -> dict[str, list[str]]:
+    """Short harmless prompts among the rows, per language, for the frames that take any request."""
+    return {
+        code: [row["text"] for row in rows if row["lang"] == code and row["kind"] == "prompt"][:400]
+        for code in _LANGUAGES
+    }
 
 
 def _row(
@@ -95,13 +105,13 @@ def _toxicity(sources: Sources, rng: random.Random) -> Rows:
 
 
 def _fraud(sources: Sources, rng: random.Random) -> Rows:
-    """Model-made calls, some cut to their first half or stripped of the speakers' marks; our frames; other talk.
+    """Model-made calls, some cut or stripped of the speakers' marks; our frames; other talk.
 
-    All its honest calls order or ask for something: money, banks and police stand only in the fraudulent ones,
-    so our frames and the counselling talks have to say that these words alone are nothing.
+    All honest calls there order or ask for something: money, banks and police stand only in the fraudulent
+    ones, so our frames have to say that these words alone are nothing.
     """
     rows = []
-    for row in capped(_topics(sources.read("train", "fraud")), 450, rng):
+    for row in capped(_topics(sources.read("train", "fraud")), 220, rng):
         text = row["text"]
         if rng.random() < 0.5:
             text = re.sub(r"(?m)^[甲乙][：:]", "", text)
@@ -111,7 +121,7 @@ def _fraud(sources: Sources, rng: random.Random) -> Rows:
             text, row["label"] == "fraud", "zh", row["source"].split(":")[0], row["licence"], row["kind"]
         )
         rows.append({**made, "held": held_out(row["text"])})
-    rows += _harmless(sources, rng, 900)
+    rows += _harmless(sources, rng, 600)
     for row in rng.sample(sources.read("train", "support"), 500):
         text = "\n".join(turn["content"] for turn in row["turns"][:6])[:600]
         rows.append(_row(text, 0, "zh", row["source"], row["licence"], "support"))
@@ -142,7 +152,7 @@ def _harmless(sources: Sources, rng: random.Random, most: int) -> Rows:
 
 
 def _injection(sources: Sources, rng: random.Random) -> Rows:
-    """Jailbreak templates around prompts of both kinds, orders inside data, and role play that is only that."""
+    """Jailbreak templates around prompts of both kinds, orders in data, and role play that is only that."""
     harmless = _harmless(sources, rng, 1500)
     requests = {
         code: [row["text"] for row in harmless if row["lang"] == code and len(row["text"]) < 160]
@@ -213,7 +223,9 @@ def _refusal(sources: Sources, rng: random.Random) -> Rows:
 
 
 _MADE = {"toxicity": _toxicity, "fraud": _fraud, "injection": _injection, "refusal": _refusal}
+# Passes over the rows, and tokens read of each: what a refusal or a fraud needs stands early enough.
 _PASSES: dict[Question, int] = {"toxicity": 3, "fraud": 2, "injection": 2, "refusal": 3}
+_TOKENS: dict[Question, int] = {"toxicity": 128, "fraud": 80, "injection": 128, "refusal": 64}
 
 
 def _shuffled(rows: Rows, rng: random.Random) -> Rows:
@@ -285,6 +297,8 @@ def row_weights(rows: Rows) -> npt.NDArray[np.float64]:
 
 def train_classifier(name: Question, sources: Sources, seed: int) -> dict[str, dict[str, npt.NDArray[Any]]]:
     """Arrays of one classifier: network and n-grams fitted apart, then blended on rows that neither saw."""
+    from fangxin.detect._tune import tune
+
     rng = random.Random(seed)
     rows = rows_of(name, sources, rng)
     rows = rng.sample(rows, len(rows))
@@ -296,7 +310,7 @@ def train_classifier(name: Question, sources: Sources, seed: int) -> dict[str, d
     table = fit_grams(texts, y, weight, seed)
     scale = float(np.quantile(np.abs(table[table != 0]), 0.9995)) / 127
     small = np.clip(np.round(table / scale), -127, 127).astype(np.int8)
-    tuned = tune([t[:700] for t in texts], y, weight, seed, _PASSES[name], rate=2e-3)
+    tuned = tune([t[:700] for t in texts], y, weight, seed, _PASSES[name], _TOKENS[name], 2e-3)
     even = dict.fromkeys(_LANGUAGES, (1.0, 0.0, 0.0))
     raw = TextClassifier(name, tuned, small, scale, even, _even(0.0), 0.5)
     made = calibrated(raw, rest)
@@ -343,7 +357,5 @@ def calibrated(raw: TextClassifier, rest: Rows) -> TextClassifier:
             only = source[mine] == s
             say(f"  {raw.name} {of} {s}: held-out accuracy {hit[only].mean():.3f} (n={only.sum()})")
         alone = [((x[mine][:, k] > 0) == y[mine]).mean() for k in (0, 1)]
-        say(
-            f"  {raw.name} {of}: network alone {alone[0]:.3f}, n-grams alone {alone[1]:.3f}, blend {blend[of]}"
-        )
+        say(f"  {raw.name} {of}: network {alone[0]:.3f}, n-grams {alone[1]:.3f}, blend {blend[of]}")
     return replace(raw, blend=blend, cuts=Cuts(unsafe, unsure))

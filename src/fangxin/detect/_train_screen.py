@@ -34,7 +34,9 @@ def train_screen(sources: Sources, seed: int) -> dict[str, dict[str, npt.NDArray
     """Arrays of the screen: three linear models, each with marks from rows that it did not see."""
     harm = _harm(sources, random.Random(seed))
     tally, taken = sources.tally.copy(), set(sources.taken)
-    plain = [row for row in harm if not row["label"] and row["source"] not in ("wrapped", "fangxin_contrasts")]
+    plain = [
+        row for row in harm if not row["label"] and row["source"] not in ("wrapped", "fangxin_contrasts")
+    ]
     table = np.zeros((1 << BITS, len(KINDS)), np.int8)
     lines = {code: np.zeros((len(KINDS), 2), np.float32) for code in _LANGUAGES}
     marks = {code: np.zeros((len(KINDS), 2), np.float32) for code in _LANGUAGES}
