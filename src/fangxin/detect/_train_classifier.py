@@ -16,6 +16,7 @@ from fangxin.detect._head import Cuts
 from fangxin.detect._sources import Rows, Sources, capped, own
 from fangxin.detect._text import identity, language
 from fangxin.detect._train_guard import held_out, instructions, say
+from fangxin.detect._tuned import Tuned
 from fangxin.detect._verdict import DetectorError
 from fangxin.detect._views import clean
 
@@ -29,7 +30,7 @@ _ROWS: dict[Question, str] = {
 _LICENCE = "P: Apache-2.0"
 _SLOT = re.compile(r"\{([A-Zq])\}")
 # Held-out false positives that a cut may make; None: the cut that errs least.
-_RATE: dict[Question, float | None] = {"toxicity": None, "fraud": None, "injection": 0.01, "refusal": None}
+_RATE: dict[Question, float | None] = {"toxicity": None, "fraud": None, "injection": 0.02, "refusal": None}
 
 
 def framed(name: Question, rng: random.Random, each: int, requests: dict[str, list[str]]) -> Rows:
@@ -312,7 +313,8 @@ def train_classifier(name: Question, sources: Sources, seed: int) -> dict[str, d
     small = np.clip(np.round(table / scale), -127, 127).astype(np.int8)
     tuned = tune([t[:700] for t in texts], y, weight, seed, _PASSES[name], _TOKENS[name], 2e-3)
     even = dict.fromkeys(_LANGUAGES, (1.0, 0.0, 0.0))
-    raw = TextClassifier(name, tuned, small, scale, even, _even(0.0), 0.5)
+    shipped = Tuned.of(tuned.arrays())  # as rounded as it ships
+    raw = TextClassifier(name, shipped, small, scale, even, _even(0.0), 0.5)
     made = calibrated(raw, rest)
     return {name: made.arrays()}
 
@@ -346,15 +348,16 @@ def calibrated(raw: TextClassifier, rest: Rows) -> TextClassifier:
         rate = _RATE[raw.name]
         cut = 0.0
         if rate is not None:
-            kinds = [score[~y[mine] & (source[mine] == s)] for s in count]
+            # Our frames look like injections on purpose, and ordinary traffic has few of that kind.
+            ours = np.char.startswith(source[mine], "fangxin")
             cut = max(
-                float(np.quantile(score[~y[mine]], 1 - rate)),
-                *(float(np.quantile(k, 1 - 2 * rate)) for k in kinds if len(k) >= 50),
+                float(np.quantile(score[~y[mine] & (ours == hard)], 1 - rate * (5 if hard else 1)))
+                for hard in (False, True)
             )
         unsafe[of], unsure[of] = cut, cut - 1.4
         for s in sorted(count):
-            hit = (score >= cut) == y[mine]
             only = source[mine] == s
+            hit = (score >= cut) == y[mine]
             say(f"  {raw.name} {of} {s}: held-out accuracy {hit[only].mean():.3f} (n={only.sum()})")
         alone = [((x[mine][:, k] > 0) == y[mine]).mean() for k in (0, 1)]
         say(f"  {raw.name} {of}: network {alone[0]:.3f}, n-grams {alone[1]:.3f}, blend {blend[of]}")
