@@ -161,10 +161,10 @@ class TextClassifier:
                 alone[code].append((i, readings[0].text))
             else:
                 out[i] = self.cuts.probability(self._worst(code, readings)[0], code)
-        for code, rows in alone.items():
+        for of, rows in alone.items():
             if rows:
-                scores = self._blended(code, [text for _, text in rows])
-                out[[i for i, _ in rows]] = [self.cuts.probability(float(score), code) for score in scores]
+                scores = self._blended(of, [text for _, text in rows])
+                out[[i for i, _ in rows]] = [self.cuts.probability(float(score), of) for score in scores]
         return out
 
     def judge(self, text: str) -> Verdict:

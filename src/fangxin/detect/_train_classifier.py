@@ -271,7 +271,7 @@ def fit_grams(
     inverse_penalty: float = 3.0,
 ) -> npt.NDArray[np.float32]:
     """[2**18] weights of a logistic regression on hashed n-grams, by scikit-learn; the offset is left out."""
-    from scipy.sparse import csr_matrix
+    from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
     from sklearn.linear_model import LogisticRegression
 
     found = grams(texts)
@@ -323,11 +323,29 @@ def _even(value: float) -> Cuts:
     return Cuts(dict.fromkeys(_LANGUAGES, value), dict.fromkeys(_LANGUAGES, value))
 
 
+def _blend(
+    x: npt.NDArray[Any], y: npt.NDArray[np.bool_], weight: npt.NDArray[Any]
+) -> tuple[float, float, float]:
+    """Weights of network and n-grams, neither below zero, and the offset: a penalised logistic regression.
+
+    The penalty shares the weight between the two where either alone would do, as on rows that both know well.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    spread = x.std(axis=0)
+    model = LogisticRegression(C=1.0).fit(x / spread, y, sample_weight=weight)
+    slopes = model.coef_[0]
+    if (slopes < 0).any():
+        kept = int(np.argmax(slopes))
+        model.fit(x[:, [kept]] / spread[kept], y, sample_weight=weight)
+        slopes = np.where(np.arange(2) == kept, model.coef_[0, 0], 0.0)
+    a, b = (slopes / spread).tolist()
+    return a, b, float(model.intercept_[0])
+
+
 def calibrated(raw: TextClassifier, rest: Rows) -> TextClassifier:
     """The classifier with its blend and cuts from held-out rows, per language."""
     from dataclasses import replace
-
-    from sklearn.linear_model import LogisticRegression
 
     network, ngrams = raw.parts([row["text"][:700] for row in rest])
     y = np.array([row["label"] >= 0.5 for row in rest])
@@ -341,9 +359,7 @@ def calibrated(raw: TextClassifier, rest: Rows) -> TextClassifier:
             raise DetectorError(f"{raw.name}: no held-out rows of both kinds in {of}.")
         count = Counter(source[mine].tolist())
         weight = np.array([count[s] ** -0.5 for s in source[mine]])
-        model = LogisticRegression(C=100.0).fit(x[mine], y[mine], sample_weight=weight / weight.mean())
-        a, b = model.coef_[0].tolist()
-        blend[of] = (max(a, 0.0), max(b, 0.0), float(model.intercept_[0]))
+        blend[of] = _blend(x[mine], y[mine], weight / weight.mean())
         score = x[mine] @ np.array(blend[of][:2]) + blend[of][2]
         rate = _RATE[raw.name]
         cut = 0.0

@@ -115,9 +115,14 @@ def tune(
         return np.asarray(parameter.detach().numpy(), np.float32)
 
     return Tuned(
-        tuple(plain(w) for w in second),
-        tuple(plain(b) for b in second_b),
-        *(plain(w) for w in (look, take, most, hidden, hidden_b, out)),
+        second=tuple(plain(w) for w in second),
+        second_b=tuple(plain(b) for b in second_b),
+        look=plain(look),
+        take=plain(take),
+        most=plain(most),
+        hidden=plain(hidden),
+        hidden_b=plain(hidden_b),
+        out=plain(out),
         out_b=float(out_b.detach()),
     )
 
