@@ -114,12 +114,15 @@ _FAILURES = {
         "harmless.",
         "English learned from few rows: tweets, adversarial sentences and our own frames. Irony and new "
         "slurs are missed.",
-        "It leans on the names of groups in sentences that look like abuse (see the swapped words).",
+        "It leans on names of groups and on swear words: counter speech, reclaimed words, plain swearing and "
+        "denied insults are called toxic more often than not (see the parts of HateCheck).",
         "Each text is read alone: what is meant by a reply to somebody can't be seen.",
     ),
     "fraud": (
         "Its public rows are model-made Chinese calls whose honest ones only order or book: expect less "
         "of real calls. Banks, police and money among the honest come from our frames alone.",
+        "A kind of fraud that it never saw may be missed: n-grams fitted without the calls about investment "
+        "find 0.57 of them.",
         "English comes from our frames alone; only SMS spam, which is another task, measures it from "
         "outside.",
         "The first turns of a call that only later asks for money are missed or called too early.",
@@ -127,6 +130,8 @@ _FAILURES = {
     "injection": (
         'An order inside data that is an ordinary request ("explain relativity") looks like any other '
         "request: without the border between data and instructions it is missed.",
+        "In English its n-grams lean on words of known jailbreaks: frames that it never saw are told apart "
+        "worse than by the network alone.",
         "Chinese injections come from our frames alone; no public Chinese set measures it.",
         "Jailbreaks that only tell a story are missed more often than those that set rules.",
     ),
