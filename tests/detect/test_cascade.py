@@ -87,10 +87,10 @@ async def test_scores_are_those_of_every_tier() -> None:
 
 def test_the_default_cascade_is_of_registered_tiers() -> None:
     assert [tier.name for tier in tiers_of("prompt")] == ["prompt-guard", "intent"]
-    assert [tier.name for tier in tiers_of("refusal")] == ["reply-judge"]
+    assert [tier.name for tier in tiers_of("refusal")] == ["refusal"]
     judge = judge_tier(Told("m", 0), {"model": "m"})
     assert [tier.name for tier in tiers_of("exchange", judge=judge)] == ["reply-guard", "judge"]
-    assert [tier.name for tier in tiers_of("fraud", judge=judge)] == ["judge"]
+    assert [tier.name for tier in tiers_of("fraud", judge=judge)] == ["fraud", "judge"]
     with pytest.raises(ChoiceError, match="no detector 'reply-guard'"):
         tiers_of("prompt", ["reply-guard"])
 

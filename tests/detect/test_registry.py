@@ -102,12 +102,15 @@ def test_the_first_of_a_task_is_its_default(monkeypatch: pytest.MonkeyPatch) -> 
     points(monkeypatch, a_package=OTHER)
     assert registered("prompt").name == "prompt-guard"
     assert registered("prompt", "fixed") is OTHER
-    assert registered("toxicity") is OTHER
-    assert detector("toxicity").name == "fixed"
+    assert registered("toxicity").name == "toxicity"
+    assert registered("toxicity", "fixed") is OTHER
+    assert detector("toxicity", "fixed").name == "fixed"
 
 
 def test_a_task_without_a_detector_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     points(monkeypatch)
+    without = {name: one for name, one in detectors().items() if "fraud" not in one.tasks}
+    monkeypatch.setattr(registry, "detectors", lambda: without)
     with pytest.raises(ChoiceError, match="No detector is registered for the task fraud"):
         registered("fraud")
     with pytest.raises(

@@ -199,7 +199,7 @@ def train(
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 7,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="reply-judge, prompt-guard, reply-guard or intent; all by default."),
+        typer.Option(help="Names of detectors, as `detect cards` prints them; all by default."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:

@@ -18,6 +18,7 @@ from fangxin.detect._cascade import (
     scores_of,
     tiers_of,
 )
+from fangxin.detect._classifier import TextClassifier
 from fangxin.detect._fold import normalised
 from fangxin.detect._form import Policy, Stance
 from fangxin.detect._guard import PromptGuard, ReplyGuard
@@ -28,6 +29,7 @@ from fangxin.detect._many import ManyDetector, check_many
 from fangxin.detect._matcher import Found, Matcher, Scan
 from fangxin.detect._metrics import Measured, Scored, by_language, measured
 from fangxin.detect._registry import ChoiceError, Registered, Task, detector, detectors, registered, task_of
+from fangxin.detect._screen import Screen
 from fangxin.detect._stream import SENTENCE_END, StreamCheck, Window, Windows, check_whole
 from fangxin.detect._terms import TermDetector, Terms, read_terms
 from fangxin.detect._text import language
@@ -67,11 +69,13 @@ __all__ = [
     "ReplyJudge",
     "Scan",
     "Scored",
+    "Screen",
     "Stance",
     "StreamCheck",
     "Task",
     "TermDetector",
     "Terms",
+    "TextClassifier",
     "Tier",
     "UnjudgedError",
     "Verdict",

@@ -1,6 +1,7 @@
 """The detectors that ship: the entry point `built-in` of the group `fangxin.detectors`."""
 
 from fangxin.detect._by_judge import JudgeDetector
+from fangxin.detect._classifier import Question, TextClassifier
 from fangxin.detect._guard import PromptGuard, ReplyGuard
 from fangxin.detect._intent import IntentDetector
 from fangxin.detect._judge import ReplyJudge
@@ -14,6 +15,12 @@ _BOTH: tuple[Language, ...] = ("en", "zh")
 
 def _of(*names: str) -> str:
     return "+".join(digest(name) for name in names)
+
+
+def _classifier(name: Question) -> Registered:
+    return Registered(
+        name, (name,), _BOTH, lambda task: TextClassifier.default(name), tier=20, digest=lambda: _of(name)
+    )
 
 
 # The first of a task is its default; a tier is a place in its default cascade.
@@ -57,4 +64,8 @@ DETECTORS: tuple[Registered, ...] = (
         lambda task: PersonalDataDetector(),
         tier=20,
     ),
+    _classifier("toxicity"),
+    _classifier("fraud"),
+    _classifier("injection"),
+    _classifier("refusal"),
 )

@@ -94,7 +94,7 @@ class Card:
 
 
 def card(name: str) -> Card:
-    """The card of a shipped detector, such as `reply-judge`, `prompt-guard` or `personal-data`.
+    """The card of a shipped detector, by its name, such as `prompt-guard` or `toxicity`.
 
     Raises:
         DetectorError: no such card.

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -26,9 +27,10 @@ _SHA256 = {
 }
 # The table of subword vectors is stored in 17 parts, row r in part r % 17, each with its own 8-bit scale.
 _PARTS = 17
-_WIDTH = 256
+WIDTH = 256
 # The three n-gram branches: window length, and how many of its tokens stand left of the centre.
-_BRANCHES = ((2, 0), (3, 1), (5, 2))
+BRANCHES = ((2, 0), (3, 1), (5, 2))
+PAD = 2  # empty rows between texts: what lies outside them
 _KNOWN = 4096  # tokens whose first-layer products are kept: 13 KiB each
 _TOKENS = 512  # tokens per pass, so that the work stays in the cache
 LONGEST = 256  # tokens read of one text: cut texts into views before embedding them
@@ -58,6 +60,53 @@ def _carried(name: str) -> bytes:
     return data
 
 
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """What the encoder's second layer reads of some texts, whose tokens stand one after another.
+
+    Two empty rows stand before, between and after texts, so that windows of tokens are plain slices.
+
+    Attributes:
+        vectors: [tokens, 512] subword vectors.
+        branches: three times [rows, 256], the first layer's output per branch; zero in the empty rows.
+        rows: [tokens] where each token stands in `branches`.
+        starts: [texts] each text's first token.
+        lengths: [texts] tokens of each.
+    """
+
+    vectors: Array
+    branches: tuple[Array, ...]
+    rows: npt.NDArray[np.intp]
+    starts: npt.NDArray[np.intp]
+    lengths: npt.NDArray[np.intp]
+
+
+def second_layer(inner: Inner, weights: Sequence[Array], biases: Sequence[Array]) -> Array:
+    """[tokens, 512 + 3 * 256] features: subword vectors and the second layer's output, not normed.
+
+    Args:
+        inner: what the layer reads.
+        weights: per branch [window, 256, 256].
+        biases: per branch [256].
+    """
+    total = len(inner.branches[0])
+    size = total - 2 * PAD
+    features = np.empty((len(inner.vectors), DIM + 3 * WIDTH), np.float32)
+    features[:, :DIM] = inner.vectors
+    scratch = np.empty((size, WIDTH), np.float32)
+    for branch, ((order, left), h) in enumerate(zip(BRANCHES, inner.branches, strict=True)):
+        # A window's product is the sum of its places' products: no window is ever copied out.
+        y = h[PAD - left : PAD - left + size] @ weights[branch][0]
+        for place in range(1, order):
+            shift = PAD + place - left
+            y += np.matmul(h[shift : shift + size], weights[branch][place], out=scratch)
+        y += biases[branch]
+        np.maximum(y, 0, out=y)
+        y += h[PAD : PAD + size]
+        features[:, DIM + branch * WIDTH : DIM + (branch + 1) * WIDTH] = y[inner.rows - PAD]
+    return features
+
+
 class Encoder:
     """Universal Sentence Encoder, multilingual v3: text to a unit vector of 512 numbers.
 
@@ -83,20 +132,20 @@ class Encoder:
         for part in range(_PARTS):
             self._table[part::_PARTS] = w[f"q{part + 1}"]
         self._scale, self._low = w["scale"], w["lo"]
-        orders = [n for n, _ in _BRANCHES]
+        orders = [n for n, _ in BRANCHES]
         self._proj = np.concatenate([w[f"proj{n}"] for n in orders], axis=1)
         self._proj_b = np.concatenate([w[f"proj_b{n}"] for n in orders])
         self._in_gain = np.concatenate([w[f"ln_g{n}"] for n in orders])
         self._in_bias = np.concatenate([w[f"ln_b{n}"] for n in orders])
         # [n * 256, 256] as n blocks side by side: [256, n * 256], a column block per place in the window.
         self._first = [
-            np.ascontiguousarray(w[f"w1_{n}"].reshape(n, _WIDTH, _WIDTH).transpose(1, 0, 2)).reshape(
-                _WIDTH, n * _WIDTH
+            np.ascontiguousarray(w[f"w1_{n}"].reshape(n, WIDTH, WIDTH).transpose(1, 0, 2)).reshape(
+                WIDTH, n * WIDTH
             )
             for n in orders
         ]
         self._first_b = [w[f"b1_{n}"] for n in orders]
-        self._second = [w[f"w2_{n}"].reshape(n, _WIDTH, _WIDTH) for n in orders]
+        self._second = [w[f"w2_{n}"].reshape(n, WIDTH, WIDTH) for n in orders]
         self._second_b = [w[f"b2_{n}"] for n in orders]
         self._gain, self._bias = w["ln_g"], w["ln_b"]
         self._pool, self._pool_b = w["cnn_W"], w["cnn_b"]
@@ -105,7 +154,7 @@ class Encoder:
         self._eps = float(w["eps"])
         self._alone = Lock()
         self._slots: dict[int, int] = {}
-        self._kept = np.empty((0, (3 + sum(orders)) * _WIDTH), np.float32)
+        self._kept = np.empty((0, (3 + sum(orders)) * WIDTH), np.float32)
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """Subword numbers of each text, its begin and end marks included, at most `LONGEST`."""
@@ -143,10 +192,10 @@ class Encoder:
             x += self._proj_b
             _norm(x, self._in_gain, self._in_bias, self._eps)
             rows = self._kept[first : first + len(new)]
-            rows[:, : 3 * _WIDTH] = x
-            at = 3 * _WIDTH
+            rows[:, : 3 * WIDTH] = x
+            at = 3 * WIDTH
             for branch, weight in enumerate(self._first):
-                rows[:, at : at + weight.shape[1]] = x[:, branch * _WIDTH : (branch + 1) * _WIDTH] @ weight
+                rows[:, at : at + weight.shape[1]] = x[:, branch * WIDTH : (branch + 1) * WIDTH] @ weight
                 at += weight.shape[1]
         return np.array([self._slots[i] for i in ids])
 
@@ -157,47 +206,51 @@ class Encoder:
         x += self._low[part, None]
         return x
 
-    def _pass(self, texts: list[list[int]]) -> Array:
-        lengths = np.array([len(ids) for ids in texts])
+    def inner(self, tokens: list[list[int]]) -> Inner:
+        """The first layer's output for some tokenised texts."""
+        with self._alone:
+            return self._inner(tokens)
+
+    def _inner(self, texts: list[list[int]]) -> Inner:
+        lengths = np.array([len(ids) for ids in texts], np.intp)
         starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
         ids = list(chain.from_iterable(texts))
         n = len(ids)
         slots = self._first_layer(ids)
-        # Two empty rows between texts stand for what lies outside them, so windows are plain slices.
-        pad = 2
-        rows = np.arange(n) + pad + pad * np.repeat(np.arange(len(texts)), lengths)
-        total = n + pad * (len(texts) + 1)
+        rows = np.arange(n) + PAD + PAD * np.repeat(np.arange(len(texts)), lengths)
+        total = n + PAD * (len(texts) + 1)
         kept = np.zeros((total, self._kept.shape[1]), np.float32)
         kept[rows] = self._kept[slots]
-        features = np.empty((n, DIM + 3 * _WIDTH), np.float32)
-        features[:, :DIM] = self._vectors(np.array(ids))
-        at = 3 * _WIDTH
-        inner = total - 2 * pad
-        scratch = np.empty((inner, _WIDTH), np.float32)
-        for branch, (order, left) in enumerate(_BRANCHES):
-            x = kept[:, branch * _WIDTH : (branch + 1) * _WIDTH]
-            h = np.zeros((total, _WIDTH), np.float32)
-            middle = h[pad : pad + inner]
+        at = 3 * WIDTH
+        size = total - 2 * PAD
+        # What lies outside a text is zero for the second layer too.
+        gaps = np.ones(total, bool)
+        gaps[rows] = False
+        branches = []
+        for branch, (order, left) in enumerate(BRANCHES):
+            x = kept[:, branch * WIDTH : (branch + 1) * WIDTH]
+            h = np.zeros((total, WIDTH), np.float32)
+            middle = h[PAD : PAD + size]
             middle += self._first_b[branch]
             for place in range(order):
-                shift = pad + place - left
-                middle += kept[shift : shift + inner, at : at + _WIDTH]
-                at += _WIDTH
+                shift = PAD + place - left
+                middle += kept[shift : shift + size, at : at + WIDTH]
+                at += WIDTH
             np.maximum(middle, 0, out=middle)
-            middle += x[pad : pad + inner]
-            # What lies outside a text is zero for the second layer too.
-            gaps = np.ones(total, bool)
-            gaps[rows] = False
+            middle += x[PAD : PAD + size]
             h[gaps] = 0
-            # A window's product is the sum of its places' products: no window is ever copied out.
-            y = h[pad - left : pad - left + inner] @ self._second[branch][0]
-            for place in range(1, order):
-                shift = pad + place - left
-                y += np.matmul(h[shift : shift + inner], self._second[branch][place], out=scratch)
-            y += self._second_b[branch]
-            np.maximum(y, 0, out=y)
-            y += middle
-            features[:, DIM + branch * _WIDTH : DIM + (branch + 1) * _WIDTH] = y[rows - pad]
+            branches.append(h)
+        return Inner(self._vectors(np.array(ids)), tuple(branches), rows, starts, lengths)
+
+    @property
+    def second(self) -> tuple[list[Array], list[Array]]:
+        """The second layer's weights and biases, as `second_layer` takes them."""
+        return self._second, self._second_b
+
+    def _pass(self, texts: list[list[int]]) -> Array:
+        inner = self._inner(texts)
+        lengths, starts = inner.lengths, inner.starts
+        features = second_layer(inner, self._second, self._second_b)
         _norm(features, self._gain, self._bias, self._eps)
         # The sum over tokens and the projection are both linear: sum first, project a row per text.
         z = np.add.reduceat(features, starts, axis=0) @ self._pool

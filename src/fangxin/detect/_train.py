@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from fangxin.detect._card import Card, Figure
+from fangxin.detect._classifier import Question
 from fangxin.detect._guard import PromptGuard, ReplyGuard
 from fangxin.detect._intent import IntentDetector, contrasts
 from fangxin.detect._judge import ReplyJudge
+from fangxin.detect._measure_classifier import cpu_ms, measure_classifier, measure_screen, rate
 from fangxin.detect._sources import Rows, Sources
 from fangxin.detect._text import language
+from fangxin.detect._train_classifier import train_classifier
 from fangxin.detect._train_guard import say, train_prompt_guard, train_reply_guard
 from fangxin.detect._train_judge import rows_for_judge, train_counts
+from fangxin.detect._train_screen import train_screen
 from fangxin.detect._verdict import DetectorError
-from fangxin.proof import wilson
 
 _LANGUAGES = ("en", "zh")
 _Arrays = dict[str, npt.NDArray[Any]]
@@ -53,10 +56,23 @@ def _train_judge(
     return {"judge": train_counts(rows, bare, seed), "pair": pair}, counts
 
 
+def _classifier(name: Question) -> _Trainer:
+    def made(sources: Sources, seed: int) -> dict[str, _Arrays]:
+        _needs_torch(f"the {name} classifier")
+        return train_classifier(name, sources, seed)
+
+    return made
+
+
 _TRAINERS: dict[str, _Trainer] = {
     "prompt-guard": train_prompt_guard,
     "reply-guard": train_reply_guard,
     "intent": _train_intent,
+    "toxicity": _classifier("toxicity"),
+    "fraud": _classifier("fraud"),
+    "injection": _classifier("injection"),
+    "refusal": _classifier("refusal"),
+    "screen": train_screen,
 }
 DETECTORS = ("reply-judge", *_TRAINERS)
 _PURPOSE = {
@@ -68,6 +84,16 @@ _PURPOSE = {
     "Weaker without the question.",
     "intent": "Stops requests for harm where harmless ones share their words: a small language model reads "
     "them. The base of a repair, which fits it to what was found in a model.",
+    "toxicity": "Finds hate, insults, sexism and slurs on regions, English and Chinese. "
+    "Not a detector of swearing, nor of harm that is asked for politely.",
+    "fraud": "Finds messages and calls that try to cheat somebody, Chinese and English. "
+    "Not a detector of advertising, nor of questions about fraud.",
+    "injection": "Finds prompts that try to turn a model against its instructions, and orders to a model "
+    "that hide in data, English and Chinese. A plain request for harm is the prompt guard's to find.",
+    "refusal": "Tells on the guards' side whether a reply declines, English and Chinese. Not for proofs: "
+    "there the judge decides, which shares no training row with it. `unsafe` means that it declines.",
+    "screen": "The first tier of a cascade: lets the clearly harmless through at tens of thousands of texts "
+    "a second, and leaves the rest to the next tier. Not a detector to stand alone.",
 }
 _FAILURES = {
     "reply-judge": (
@@ -99,6 +125,42 @@ _FAILURES = {
         "It reads the first and last 63 tokens of a long text, and two suspicious parts of it.",
         "Tens of milliseconds a text: put the prompt guard before it where traffic is heavy.",
     ),
+    "toxicity": (
+        "Abuse of one person that names no group counts as toxic too; benchmarks of group hate call it "
+        "harmless.",
+        "English learned from few rows: tweets, adversarial sentences and our own frames. Irony and new "
+        "slurs are missed.",
+        "It leans on names of groups and on swear words: counter speech, reclaimed words, plain swearing and "
+        "denied insults are called toxic more often than not (see the parts of HateCheck).",
+        "Each text is read alone: what is meant by a reply to somebody can't be seen.",
+    ),
+    "fraud": (
+        "Its public rows are model-made Chinese calls whose honest ones only order or book: expect less "
+        "of real calls. Banks, police and money among the honest come from our frames alone.",
+        "A kind of fraud that it never saw may be missed: n-grams fitted without the calls about investment "
+        "find 0.57 of them.",
+        "English comes from our frames alone; only SMS spam, which is another task, measures it from "
+        "outside.",
+        "The first turns of a call that only later asks for money are missed or called too early.",
+    ),
+    "injection": (
+        'An order inside data that is an ordinary request ("explain relativity") looks like any other '
+        "request: without the border between data and instructions it is missed.",
+        "In English its n-grams lean on words of known jailbreaks: frames that it never saw are told apart "
+        "worse than by the network alone.",
+        "Chinese injections come from our frames alone; no public Chinese set measures it.",
+        "Jailbreaks that only tell a story are missed more often than those that set rules.",
+    ),
+    "refusal": (
+        "It reads the first 256 tokens: a reply that turns down a request later on is missed.",
+        "A reply that declines one part and serves another counts as either.",
+        "Labels of its public rows are weak (a pattern and the source's label agree).",
+    ),
+    "screen": (
+        "It knows words, not sense: what is harmful in plain words passes. See the share that it misses.",
+        "Pass marks come from rows like those it learned from; on other traffic it misses more.",
+        "Spelled-out, encoded or translated harm passes unless something else gives it away.",
+    ),
 }
 
 
@@ -119,7 +181,7 @@ def train(
         out: written to: `weights/*.npz` and `cards/*.json`. The package reads its own folder, so figures
             on the cards are measured only where `out` is that folder.
         seed: one seed for everything.
-        only: which of `reply-judge`, `prompt-guard`, `reply-guard`, `intent`; all by default.
+        only: which, by the names of `cards`; all by default.
         panel: hand-labelled replies that tune and measure the judge, as `train_pair` takes them.
 
     Raises:
@@ -198,29 +260,6 @@ def measure(data: Path, names: Sequence[str]) -> None:
         say(f"  {speed}")
 
 
-def _rate(what: str, code: str, hits: npt.NDArray[Any]) -> Figure:
-    low, high = wilson(int(np.sum(hits)), len(hits)) if len(hits) else (0.0, 1.0)
-    return Figure(
-        what,
-        code,
-        round(float(np.mean(hits)) if len(hits) else 0.0, 4),
-        round(low, 4),
-        round(high, 4),
-        len(hits),
-    )
-
-
-def _timed(call: Callable[[], Any], times: int = 40) -> float:
-    """Median CPU milliseconds of a call once warm: neighbours on the machine don't count."""
-    call()
-    spent = []
-    for _ in range(times):
-        start = time.process_time()
-        call()
-        spent.append((time.process_time() - start) * 1000)
-    return round(float(np.median(spent)), 3)
-
-
 def _measure_judge(sources: Sources) -> tuple[list[Figure], dict[str, float]]:
     judge, doubting = ReplyJudge(), ReplyJudge(asked=False)
     figures: list[Figure] = []
@@ -230,12 +269,10 @@ def _measure_judge(sources: Sources) -> tuple[list[Figure], dict[str, float]]:
             mine = [row for row in rows if row["lang"] == code and row["label"] == label]
             said = [judge.judge(row["prompt"], row["response"]) for row in mine]
             right = np.array([a.is_refusal == (label == "refusal") for a in said])
-            figures.append(_rate(f"dev/refusals: {label} recognised", code, right))
+            figures.append(rate(f"dev/refusals: {label} recognised", code, right))
             if label == "refusal":
                 figures.append(
-                    _rate(
-                        "dev/refusals: refusal called harmful", code, np.array([a.is_harmful for a in said])
-                    )
+                    rate("dev/refusals: refusal called harmful", code, np.array([a.is_harmful for a in said]))
                 )
             else:
                 public = [row for row in mine if "llamafactory" in row["source"]]
@@ -244,7 +281,7 @@ def _measure_judge(sources: Sources) -> tuple[list[Figure], dict[str, float]]:
                         [other.judge(row["prompt"], row["response"]).is_harmful for row in public]
                     )
                     what = f"dev/refusals: harmless answer (alpaca) called harmful, {name}"
-                    figures.append(_rate(what, code, hits))
+                    figures.append(rate(what, code, hits))
     exchanges = sources.read("dev", "exchanges")
     values = judge.score_many([r["prompt"] for r in exchanges], [r["response"] for r in exchanges])[:, 0]
     unsafe = np.array([row["label"] == "unsafe" for row in exchanges])
@@ -253,7 +290,7 @@ def _measure_judge(sources: Sources) -> tuple[list[Figure], dict[str, float]]:
     )
     text = "The quick brown fox jumps over the lazy dog and then explains step by step how it did so. " * 3
     return figures, {
-        "64-token exchange, alone": _timed(lambda: judge.judge("How do I jump a dog?", text[:260]))
+        "64-token exchange, alone": cpu_ms(lambda: judge.judge("How do I jump a dog?", text[:260]))
     }
 
 
@@ -272,8 +309,8 @@ def _measure_prompt_guard(sources: Sources) -> tuple[list[Figure], dict[str, flo
     figures = _prompts(sources, guard.score_many)
     long = "Tell me about the history of bread in France and how bakers work at night today. "
     return figures, {
-        "64-token sentence, alone": _timed(lambda: guard.judge(_sixty_four())),
-        "700-token text, alone": _timed(lambda: guard.judge(long * 40), 10),
+        "64-token sentence, alone": cpu_ms(lambda: guard.judge(_sixty_four())),
+        "700-token text, alone": cpu_ms(lambda: guard.judge(long * 40), 10),
     }
 
 
@@ -293,9 +330,9 @@ def _measure_intent(sources: Sources) -> tuple[list[Figure], dict[str, float]]:
         mine = np.array([row[2] == code for row in held])
         what = "our contrast pairs, held out"
         figures.append(_auroc(f"{what}: AUROC", code, values[mine], harmful[mine]))
-        figures.append(_rate(f"{what}: harmless ones blocked", code, values[mine & ~harmful] >= 0.5))
-        figures.append(_rate(f"{what}: harmful ones blocked", code, values[mine & harmful] >= 0.5))
-    return figures, {"64-token sentence, alone": _timed(lambda: detector.judge(_sixty_four()), 10)}
+        figures.append(rate(f"{what}: harmless ones blocked", code, values[mine & ~harmful] >= 0.5))
+        figures.append(rate(f"{what}: harmful ones blocked", code, values[mine & harmful] >= 0.5))
+    return figures, {"64-token sentence, alone": cpu_ms(lambda: detector.judge(_sixty_four()), 10)}
 
 
 def _prompts(
@@ -310,7 +347,7 @@ def _prompts(
             score[id(row)] = float(value)
     for code in _LANGUAGES:
         safe = np.array([score[id(row)] for row in benign if row["lang"] == code])
-        figures.append(_rate("dev/benign_prompts: blocked at the shipped cut", code, safe >= 0.5))
+        figures.append(rate("dev/benign_prompts: blocked at the shipped cut", code, safe >= 0.5))
         cut = float(np.quantile(safe, 0.98))
         kinds = {"all harmful": [row for row in harmful if row["label"] == "harmful" and row["lang"] == code]}
         for row in harmful:
@@ -319,10 +356,10 @@ def _prompts(
         for kind, rows in kinds.items():
             values = np.array([score[id(row)] for row in rows])
             figures.append(
-                _rate(f"dev/harmful_prompts ({kind}): recall at the shipped cut", code, values >= 0.5)
+                rate(f"dev/harmful_prompts ({kind}): recall at the shipped cut", code, values >= 0.5)
             )
             figures.append(
-                _rate(f"dev/harmful_prompts ({kind}): recall at 2 % FPR on dev", code, values > cut)
+                rate(f"dev/harmful_prompts ({kind}): recall at 2 % FPR on dev", code, values > cut)
             )
     rows = sources.read("dev", "over_refusal")
     values = score_many([row["text"] for row in rows])
@@ -332,8 +369,8 @@ def _prompts(
     hit = int(np.sum(called & unsafe))
     f1 = round(2 * hit / max(int(called.sum() + unsafe.sum()), 1), 4)
     figures.append(Figure("dev/over_refusal: F1 at the shipped cut", "en", f1, f1, f1, len(rows)))
-    figures.append(_rate("dev/over_refusal: safe prompts blocked", "en", called[~unsafe]))
-    figures.append(_rate("dev/over_refusal: unsafe prompts blocked", "en", called[unsafe]))
+    figures.append(rate("dev/over_refusal: safe prompts blocked", "en", called[~unsafe]))
+    figures.append(rate("dev/over_refusal: unsafe prompts blocked", "en", called[unsafe]))
     return figures
 
 
@@ -358,7 +395,7 @@ def _measure_reply_guard(sources: Sources) -> tuple[list[Figure], dict[str, floa
                 and (label == "refusal" or "llamafactory" in r["source"])
             ]
             values = guard.score_many([r["prompt"] for r in mine], [r["response"] for r in mine])
-            figures.append(_rate(f"dev/refusals: {what}", code, values >= 0.5))
+            figures.append(rate(f"dev/refusals: {what}", code, values >= 0.5))
         # Held-out exchanges share their questions with training, so this says less than it seems.
         mine = [
             r
@@ -366,12 +403,12 @@ def _measure_reply_guard(sources: Sources) -> tuple[list[Figure], dict[str, floa
             if r["lang"] == code and r["label"] == "compliance" and "llamafactory" not in r["source"]
         ]
         values = guard.score_many([r["prompt"] for r in mine], [r["response"] for r in mine])
-        figures.append(_rate("dev/refusals: compliance with a harmful request blocked", code, values >= 0.5))
+        figures.append(rate("dev/refusals: compliance with a harmful request blocked", code, values >= 0.5))
     exchanges = sources.read("dev", "exchanges")
     values = guard.score_many([r["prompt"] for r in exchanges], [r["response"] for r in exchanges])
     unsafe = np.array([row["label"] == "unsafe" for row in exchanges])
     figures.append(_auroc("dev/exchanges (DiaSafety chat, another task): AUROC", "en", values, unsafe))
-    return figures, {"64-token reply, alone": _timed(lambda: guard.judge(_sixty_four(), "How do I ask?"))}
+    return figures, {"64-token reply, alone": cpu_ms(lambda: guard.judge(_sixty_four(), "How do I ask?"))}
 
 
 _MEASURES: dict[str, Callable[[Sources], tuple[list[Figure], dict[str, float]]]] = {
@@ -379,4 +416,9 @@ _MEASURES: dict[str, Callable[[Sources], tuple[list[Figure], dict[str, float]]]]
     "prompt-guard": _measure_prompt_guard,
     "reply-guard": _measure_reply_guard,
     "intent": _measure_intent,
+    "toxicity": partial(measure_classifier, "toxicity"),
+    "fraud": partial(measure_classifier, "fraud"),
+    "injection": partial(measure_classifier, "injection"),
+    "refusal": partial(measure_classifier, "refusal"),
+    "screen": measure_screen,
 }
