@@ -13,7 +13,7 @@ from fangxin.detect._minilm import pair_reader
 from fangxin.detect._ngrams import CharacterModel, dense, hashed, reply_language, scores
 from fangxin.detect._weights import weights
 
-_SHORT = 6  # words
+_SHORT = 10  # words
 REPLY_HEADS = ("serves", "refuses", "senseless")
 
 
