@@ -101,8 +101,8 @@ class ReplyJudge:
         code = np.array([reply_language(*pair) for pair in zip(questions, replies, strict=True)])
         out = np.empty((len(replies), 3), np.float32)
         for mine, read in ((code == "en", self._read), (code != "en", self._count)):
-            at = np.flatnonzero(mine)
-            if len(at):
+            at = np.flatnonzero(mine).tolist()
+            if at:
                 out[at] = read([questions[i] for i in at], [replies[i] for i in at])
         if not self._asked:
             slope, offset = self._w["belief"].tolist()
