@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from fangxin.cli._heard import heard
 from fangxin.cli._terminal import InputError, emit, plain, run, say
 
 app = typer.Typer(help="Judge texts, measure, calibrate and train detectors.", no_args_is_help=True)
@@ -204,6 +203,7 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Train every shipped detector from public data, with one seed (needs the extra `train`)."""
+    from fangxin.cli._heard import heard
     from fangxin.detect import train as train_detectors
 
     folder = data or (Path(os.environ["FANGXIN_DATA"]) if os.environ.get("FANGXIN_DATA") else None)
