@@ -107,9 +107,9 @@ def test_only_plain_texts_set_the_cuts(detector: IntentDetector) -> None:
     texts = [row[0] for row in rows] + wrapped
     labels = [row[1] for row in rows] + [False] * len(wrapped)
     groups = [row[3] for row in rows] + [row[3] for row in rows if not row[1]]
-    all_of_them = detector.adapted(texts, labels, groups, false_positives=0.03)
+    all_of_them = detector.adapted(texts, labels, groups, false_positives=0.01)
     plain = [True] * len(rows) + [False] * len(wrapped)
-    usual = detector.adapted(texts, labels, groups, plain=plain, false_positives=0.03)
+    usual = detector.adapted(texts, labels, groups, plain=plain, false_positives=0.01)
     assert np.array_equal(usual.linear, all_of_them.linear)
     assert usual.cuts.unsafe["en"] != all_of_them.cuts.unsafe["en"]
 

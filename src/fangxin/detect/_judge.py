@@ -13,7 +13,7 @@ from fangxin.detect._minilm import pair_reader
 from fangxin.detect._ngrams import CharacterModel, dense, hashed, reply_language, scores
 from fangxin.detect._weights import weights
 
-_SHORT = 10  # words
+_SHORT = 16  # words
 REPLY_HEADS = ("serves", "refuses", "senseless")
 
 
