@@ -140,7 +140,7 @@ def test_what_a_kill_left_half_written_is_never_signed(shell: Shell) -> None:
 
 
 def test_a_killed_run_lets_go_of_its_folder(shell: Shell) -> None:
-    shell.endpoint.styled(Style(yields=0.0, slow=0.05))
+    shell.endpoint.styled(Style(yields=0.0, slow=0.2))
     killed(shell, lambda: shell.endpoint.count() > 3)
     second = shell.start("harden", *shell.options(), "--json")
     while shell.endpoint.count() < 40:
