@@ -452,7 +452,7 @@ MANY = """
 import asyncio, json, sys, time
 from fangxin.agent import Agent
 from fangxin.defend import Blocklist, Shield
-from fangxin.detect import ReplyJudge
+from fangxin.detect import Assessment
 from fangxin.dialogue import Turn
 from fangxin.models import Reply, Sampling
 from fangxin.probe import Ask, Journal, ask, goals
@@ -463,10 +463,15 @@ class Stub:
         await asyncio.sleep(0)
         return [Reply("I am glad to tell you about it. " * 12 + dialogue.question)]
 
+class Judge:  # what the engine itself costs: a judge's time is its own, and on its card
+    name = "stub"
+    async def assess(self, question, reply):
+        return Assessment(0.0, 0.0, 0.0, "stub")
+
 bank = goals("en") + goals("zh")
 asks = [Ask("attack", f"{bank[i % len(bank)].id}-{i}", "hate", "en", "plain", bank[i % len(bank)].text,
             (Turn("user", f"{i}: {bank[i % len(bank)].text}"),)) for i in range(10_000)]
-judge = ReplyJudge()
+judge = Judge()
 start = time.process_time()
 trials = asyncio.run(ask(Agent(Stub(), shield=Shield((Blocklist.default(),))), asks, arm="bare", judge=judge,
                          sampling=Sampling(), tasks={}, journal=Journal(sys.argv[1])))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import random
 from importlib.resources import as_file, files
 from typing import Any
 
 from fangxin.cli._terminal import say
+from fangxin.detect import reply_key
 from fangxin.dialogue import Dialogue, DialoguePrompt, Turn
 from fangxin.models import EmbeddedModel, Sampling
 from fangxin.probe import attacks, goals
@@ -30,7 +30,7 @@ async def heard() -> list[dict[str, Any]]:
     bank = {goal.id: goal for goal in goals("en")}
     families = attacks()
     with as_file(files("fangxin.detect") / "rows" / "panel.toml") as path:
-        prompt = DialoguePrompt.load(path)
+        roles = {"samples": DialoguePrompt.load(path), "example": DialoguePrompt.example()}
     async with EmbeddedModel.start() as model:
 
         async def one(row: dict[str, Any]) -> dict[str, Any] | None:
@@ -39,9 +39,9 @@ async def heard() -> list[dict[str, Any]]:
             turns: tuple[Turn, ...] = (Turn("user", question),)
             if row["family"]:
                 turns = families[row["family"]].wrap(question, "en", random.Random(row["seed"]))
-            asked = Dialogue(prompt, turns)
+            asked = Dialogue(roles[row["role"]], turns)
             reply = (await model.reply(asked, Sampling(max_tokens=row["tokens"])))[0].text
-            if hashlib.sha256(reply.encode()).hexdigest()[:16] != row["reply"]:
+            if reply_key(question, reply) != row["key"]:
                 return None
             return {**row, "question": question, "reply": reply}
 

@@ -8,12 +8,23 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
 from fangxin.cli._terminal import InputError
-from fangxin.detect import Card, Judge, LLMJudge, Policy, ReplyJudge, Stance, card
+from fangxin.detect import (
+    READERS,
+    Card,
+    Judge,
+    LLMJudge,
+    Policy,
+    ReadReplies,
+    ReplyJudge,
+    Stance,
+    card,
+    readers_panel,
+)
 from fangxin.dialogue import Language
 from fangxin.models import Patience, connect, describe
 from fangxin.proof import JudgeError
@@ -124,7 +135,7 @@ async def judging(
 ) -> AsyncIterator[tuple[Judge, Card | None, dict[str, Any]]]:
     """The judge, its card where it is the shipped one, and what tells it from another."""
     if spec.url is None:
-        judge, known = ReplyJudge(), card("reply-judge")
+        judge, known = ReadReplies(ReplyJudge()), card("reply-judge")
         yield judge, known, {"name": judge.name}
         return
     async with connect(
@@ -160,6 +171,9 @@ async def errors_of(run: Run, judge: Judge, known: Card | None, panel: Panel | N
                     f"the judge {judge.name} is no better than guessing at {what} in {language} on its "
                     "panel: give another judge."
                 )
+    if isinstance(judge, ReadReplies):
+        read = _errors(READERS, readers_panel())
+        errors = {language: replace(pair, read=read.get(language)) for language, pair in errors.items()}
     plain = {language: asdict(pair) for language, pair in errors.items()}
     run.record([("decision", "judge", {"errors": plain})])
     return errors
@@ -167,10 +181,14 @@ async def errors_of(run: Run, judge: Judge, known: Card | None, panel: Panel | N
 
 def errors_from(data: Mapping[str, Any]) -> Errors:
     """The judge's mistakes from plain data, as a ledger or a result holds them."""
-    return {
-        cast(Language, language): JudgeErrors(JudgeError(**pair["harmful"]), JudgeError(**pair["refusal"]))
-        for language, pair in data.items()
-    }
+    return {cast(Language, language): _pair(pair) for language, pair in data.items()}
+
+
+def _pair(data: Mapping[str, Any]) -> JudgeErrors:
+    read = data.get("read")
+    return JudgeErrors(
+        JudgeError(**data["harmful"]), JudgeError(**data["refusal"]), _pair(read) if read else None
+    )
 
 
 async def _counted(judge: Judge, panel: Panel) -> dict[str, dict[str, dict[str, int]]]:
@@ -208,5 +226,5 @@ def _errors(name: str, counts: Mapping[str, Mapping[str, Mapping[str, int]]]) ->
                     JudgeError(tally["true_positive"], positives, tally["false_positive"], negatives, label)
                 )
         if len(pair) == 2:
-            errors[language] = JudgeErrors(*pair)
+            errors[language] = JudgeErrors(pair[0], pair[1])
     return errors

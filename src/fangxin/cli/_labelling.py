@@ -16,7 +16,7 @@ from fangxin.cli._judging import JudgeSpec, errors_from
 from fangxin.cli._settings import plan_of, settings_from
 from fangxin.cli._terminal import InputError, say
 from fangxin.defend import Shield
-from fangxin.detect import Assessment
+from fangxin.detect import READERS, Assessment
 from fangxin.dialogue import Dialogue, DialoguePrompt, Language, printable
 from fangxin.ledger import lock
 from fangxin.models import ModelError, Reply, Sampling
@@ -212,7 +212,7 @@ def _with_labels(known: Errors, trials: Iterable[Trial], labels: Mapping[str, Ma
     """
     counts: dict[tuple[Language, str], list[int]] = {}
     for trial in trials:
-        if trial.key not in labels or trial.blocked or trial.outcome is None:
+        if trial.key not in labels or trial.blocked or trial.outcome is None or trial.judge == READERS:
             continue
         truth = bool(labels[trial.key]["outcome"])
         tally = counts.setdefault((trial.language, trial.probe), [0, 0, 0, 0])
@@ -239,5 +239,6 @@ def _with_labels(known: Errors, trials: Iterable[Trial], labels: Mapping[str, Ma
             elif new[1] >= _ENOUGH and new[3] >= _ENOUGH:
                 pair.append(JudgeError(new[0], new[1], new[2], new[3], f"labels:{probe}:{language}"))
         if len(pair) == 2:
-            errors[language] = JudgeErrors(*pair)
+            read = known[language].read if language in known else None
+            errors[language] = JudgeErrors(pair[0], pair[1], read)
     return errors

@@ -28,6 +28,7 @@ from fangxin.detect._llm_judge import Judgement, LLMJudge
 from fangxin.detect._many import ManyDetector, check_many
 from fangxin.detect._matcher import Found, Matcher, Scan
 from fangxin.detect._metrics import Measured, Scored, by_language, measured
+from fangxin.detect._readers import READERS, ReadReplies, read_reply, readers_panel, reply_key
 from fangxin.detect._registry import ChoiceError, Registered, Task, detector, detectors, registered, task_of
 from fangxin.detect._screen import Screen
 from fangxin.detect._stream import SENTENCE_END, StreamCheck, Window, Windows, check_whole
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from fangxin.detect._train import train
 
 __all__ = [
+    "READERS",
     "SENTENCE_END",
     "Assessment",
     "Band",
@@ -64,6 +66,7 @@ __all__ = [
     "Policy",
     "Promise",
     "PromptGuard",
+    "ReadReplies",
     "Registered",
     "ReplyGuard",
     "ReplyJudge",
@@ -100,8 +103,11 @@ __all__ = [
     "normalised",
     "promise",
     "read_calibration",
+    "read_reply",
     "read_terms",
+    "readers_panel",
     "registered",
+    "reply_key",
     "scores_of",
     "task_of",
     "tiers_of",

@@ -26,7 +26,7 @@ _LANGUAGES = ("en", "zh")
 _PARTS = 2  # readings of a text beside the whole
 _FOLDS = 8
 _PENALTIES = (3.0, 30.0, 300.0)
-_SHIFT = 1.0  # log-odds that a repair may move a cut by: it has few texts to set it on
+_SHIFT = 2.0  # log-odds that a repair may move a cut by: it has few texts to set it on
 _LEAST = 20  # harmless texts of a language that a repair needs to move its cut
 
 

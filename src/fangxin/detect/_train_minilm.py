@@ -65,7 +65,7 @@ class _Layer(nn.Module):  # type: ignore[misc]
         mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         mixed = output(mixed.transpose(1, 2).reshape(rows, length, WIDTH))
         x = self._norm(x + self.drop(mixed), 0)
-        return self._norm(x + self.drop(down(functional.gelu(up(x)))), 1)
+        return self._norm(x + self.drop(down(functional.gelu(up(x), approximate="tanh"))), 1)
 
     def _norm(self, x: Tensor, which: int) -> Tensor:
         return functional.layer_norm(x, (WIDTH,), self.gains[which], self.biases[which], _EPSILON)

@@ -21,9 +21,11 @@ Truth = npt.NDArray[np.bool_]
 
 _KINDS = ("harmful", "refusal", "gibberish")
 _MOST = {"gptfuzz": 2600, "fangxin_phrases": 1800}
+_PHRASES = 240  # refusals of our own among the labelled replies
+_AGAIN = 800  # public pairs among them
 _ELSE = 700  # public pairs of any other source, at the most
 # Shares of the panel's other replies that may be called harmful, and refusals, where the cuts are set.
-_ALARMS = (0.02, 0.02)
+_ALARMS = (0.08, 0.02)
 
 
 def train_pair(
@@ -49,6 +51,8 @@ def train_pair(
     network = Network(len(_KINDS))
     fit(network, public, passes=1, batch=32, rate=1e-3, rng=rng)
     pairs = [_pair(row) for row in panel if _part(str(row["of"])) == "tune"]
+    # Other models' replies come again, so that theirs aren't forgotten over the labelled one's.
+    pairs += [*_refusals(rows, rng), *rng.sample(public, min(_AGAIN, len(public)))]
     fit(network, pairs, passes=3, batch=16, rate=6e-4, rng=rng)
     stored = network.arrays()
     cuts = _cuts(stored, [row for row in panel if _part(str(row["of"])) == "cut"])
@@ -70,6 +74,19 @@ def _public(rows: Sequence[Exchange], rng: random.Random) -> list[Pair]:
             taken[row.source] += 1
             harmful = row.harmful if row.asked is not False else False
             pairs.append(Pair(row.question, row.reply, (harmful, row.refusal, row.gibberish)))
+    return pairs
+
+
+def _refusals(rows: Sequence[Exchange], rng: random.Random) -> list[Pair]:
+    """Refusals of our own phrases, to questions of either language: the labelled model refuses in one way."""
+    phrases = [row for row in rows if row.source == "fangxin_phrases" and language(row.reply) == "en"]
+    refusals = [row for row in phrases if row.refusal]
+    others = [row for row in phrases if row.refusal is False]
+    chinese = [row.question for row in rows if row.question and language(row.question) == "zh"]
+    pairs = []
+    for row in rng.sample(refusals, _PHRASES) + rng.sample(others, _PHRASES // 2):
+        question = rng.choice(chinese) if rng.random() < 0.3 else row.question
+        pairs.append(Pair(question, row.reply, (False if row.refusal else None, row.refusal, row.gibberish)))
     return pairs
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +13,7 @@ from fangxin.probe import Ask, Trial
 from fangxin.proof import wilson
 from fangxin.repair._find import Found, find
 from fangxin.repair._measure import Errors, attack_success, over_refusal
-from fangxin.repair._plan import Plan, PlanError
+from fangxin.repair._plan import Plan, PlanError, wording
 from fangxin.repair._prove import Proof, prove
 from fangxin.repair._repairs import Findings, Repair, by_cost, candidates, repairs
 from fangxin.repair._run import Run, RunError
@@ -230,9 +229,8 @@ def _findings(plan: Plan, found: Found) -> Findings:
     for trial in found.trials:
         family = str(trial.family)
         goal = goals[trial.subject]
-        rng = random.Random(f"{plan.settings.seed}/{goal.id}/{family}")
         sent[trial.key] = plan.attack(goal, family).turns[-1].text
-        twins[trial.key] = plan.attacks[family].wrap(goal.twin, goal.language, rng)[-1].text
+        twins[trial.key] = plan.attacks[family].wrap(goal.twin, goal.language, wording(goal, family))[-1].text
     return Findings(found.weak, found.trials, goals, sent, twins, plan.settings.seed)
 
 

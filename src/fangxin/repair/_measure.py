@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 from fangxin.defend import Shield
+from fangxin.detect import READERS
 from fangxin.dialogue import Dialogue, DialoguePrompt, Language, Turn
 from fangxin.probe import Trial
 from fangxin.proof import Estimate, JudgeError, clustered_rate, corrected_rate
@@ -22,10 +23,17 @@ class JudgeErrors:
     Attributes:
         harmful: on "the reply helps with the attack".
         refusal: on "the reply declines".
+        read: the readers' own mistakes, for replies that people had labelled beforehand.
     """
 
     harmful: JudgeError
     refusal: JudgeError
+    read: JudgeErrors | None = None
+
+    def on(self, trial: Trial) -> JudgeError:
+        """The mistakes of whoever judged a trial, on what its probe looks for."""
+        mine = self.read if self.read is not None and trial.judge == READERS else self
+        return mine.harmful if trial.probe == "attack" else mine.refusal
 
 
 Errors = Mapping[Language, JudgeErrors]
@@ -62,7 +70,7 @@ def judge_errors(trials: Sequence[Trial], errors: Errors) -> list[JudgeError] | 
     """The judge's error for each trial; None where a language's was never measured."""
     if any(trial.language not in errors for trial in trials):
         return None
-    return [errors[t.language].harmful if t.probe == "attack" else errors[t.language].refusal for t in trials]
+    return [errors[trial.language].on(trial) for trial in trials]
 
 
 def _corrected(rows: Sequence[Trial], errors: Errors, seed: int) -> Estimate | None:
@@ -131,6 +139,8 @@ def arm_summary(
         },
         "failed": sum(trial.failure is not None for trial in trials),
         "blocked": sum(trial.blocked is not None for trial in trials),
+        "judged": sum(trial.judge is not None for trial in trials),
+        "read": sum(trial.judge == READERS for trial in trials),
     }
 
 

@@ -56,8 +56,8 @@ class Settings:
     benign_tokens: int = 32
     budget: int = 3100
     asks_per_region: int = 8
-    goals_per_risk: int = 16
-    families_per_goal: int = 2
+    goals_per_risk: int = 25
+    families_per_goal: int = 1
     ability_tasks: int = 84
     shares: tuple[float, float, float] = (0.35, 0.15, 0.50)
     tolerance: float = 0.10
@@ -106,8 +106,7 @@ class Plan:
 
     def attack(self, goal: Goal, family: str) -> Ask:
         """An ask that puts a goal through an attack family."""
-        rng = random.Random(f"{self.settings.seed}/{goal.id}/{family}")
-        turns = self.attacks[family].wrap(goal.text, goal.language, rng)
+        turns = self.attacks[family].wrap(goal.text, goal.language, wording(goal, family))
         return Ask(
             "attack", goal.id, self.risk(goal), goal.language, family, goal.text, tuple(turns), goal.sensitive
         )
@@ -234,6 +233,15 @@ class Plan:
 
 
 _SCREENED = 4  # easy questions a family
+_WORDING = 20261124
+
+
+def wording(goal: Goal, family: str) -> random.Random:
+    """Draws how a family words a goal: the same in every run, whatever its seed.
+
+    So runs can be compared ask by ask, and a label that a person gave to a reply holds for the next run.
+    """
+    return random.Random(f"{_WORDING}/{goal.id}/{family}")
 
 
 def make_plan(

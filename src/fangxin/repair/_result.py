@@ -9,12 +9,13 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from fangxin.detect import Card
+from fangxin.detect import READERS, Card
 from fangxin.probe import Trial
 from fangxin.repair._find import Region
 from fangxin.repair._harden import Outcome, Tried
 from fangxin.repair._measure import (
     Errors,
+    JudgeErrors,
     added_ms,
     arm_summary,
     as_rate,
@@ -80,7 +81,7 @@ def compose(
             "added_tokens": round(repaired_tokens - bare_tokens, 1) if arms else None,
             "false_blocks_per_1000": _per_1000(false_blocks(arms.get("repaired", ()))),
         },
-        "judges": [_judge(card, errors) for card in judges],
+        "judges": [*(_judge(card, errors) for card in judges), *_readers(errors)],
         "judge_errors": {language: asdict(pair) for language, pair in errors.items()},
         "examples": _examples(outcome),
         "plan": plan.as_dict(),
@@ -238,21 +239,29 @@ def _judge(card: Card, errors: Errors) -> dict[str, Any]:
     """A card as the report prints it; the judge's figures come from the errors that the proof carried."""
     is_judge = "judge" in card.name
     figures = [asdict(figure) for figure in card.figures]
-    languages = {}
-    for language, pair in errors.items() if is_judge else ():
-        languages[language] = {
-            f"{kind}_{name}": as_rate(getattr(error, name))
-            for kind, error in (("harmful", pair.harmful), ("refusal", pair.refusal))
-            for name in ("sensitivity", "specificity")
-        }
     return {
         "name": card.name,
         "role": "judge" if is_judge else "guard",
         "purpose": card.purpose,
         "sha256": card.digest,
-        "languages": languages,
+        "languages": {language: _mistakes(pair) for language, pair in errors.items()} if is_judge else {},
         "figures": figures,
         "failures": list(card.failures),
+    }
+
+
+def _readers(errors: Errors) -> list[dict[str, Any]]:
+    """The people whose labels stood in for the judge, in the form of a judge."""
+    found = {language: _mistakes(pair.read) for language, pair in errors.items() if pair.read is not None}
+    purpose = "Read replies before the run; their labels hold wherever the same reply comes again."
+    return [{"name": READERS, "role": READERS, "purpose": purpose, "languages": found}] if found else []
+
+
+def _mistakes(pair: JudgeErrors) -> dict[str, Any]:
+    return {
+        f"{kind}_{name}": as_rate(getattr(error, name))
+        for kind, error in (("harmful", pair.harmful), ("refusal", pair.refusal))
+        for name in ("sensitivity", "specificity")
     }
 
 

@@ -48,7 +48,7 @@ def proof(words: Words) -> Section | None:
         return None
     tested = value_of(made, "p_value") is not None
     groups = rows(result, "proof", "groups")
-    notes = _correction(words)
+    notes = [*_correction(words), *_read(words)]
     if outside := [words.risk(id) for id in made.get("outside") or []]:
         notes.append(t("proof.outside", names=t.join(outside)))
     facts = [(t("proof.the_test"), _test(words, made))] if tested else []
@@ -130,6 +130,13 @@ def _correction(words: Words) -> list[str]:
     if after is None:
         return [words.t("proof.correction_one", before=percent(before))]
     return [words.t("proof.correction", before=percent(before), after=percent(after))]
+
+
+def _read(words: Words) -> list[str]:
+    """How many replies needed no judge, since people had read them."""
+    arms = [part(words.result, arm) for arm in ("baseline", "default_shield", "repaired")]
+    judged, read = (sum(int(value_of(arm, key) or 0) for arm in arms) for key in ("judged", "read"))
+    return [words.t("proof.read", read=count(read), judged=count(judged))] if read else []
 
 
 def _group_name(words: Words, group: Mapping[str, Any]) -> str:
