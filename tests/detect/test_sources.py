@@ -18,14 +18,10 @@ def test_our_look_alikes_are_enough_and_distinct():
     assert len({identity(row["text"]) for row in rows}) == len(rows)
 
 
-def test_shipped_labels_hold_no_reply():
+def test_shipped_labels_are_many_and_hashed():
     rows = own("panel.jsonl")
-    assert len(rows) >= 1000
-    for row in rows:
-        assert set(row) == {
-            "of", "kind", "family", "seed", "tokens", "reply", "harmful", "refusal", "gibberish"
-        }  # fmt: skip
-        assert len(row["reply"]) == 16  # a digest
+    assert len(rows) >= 5000
+    assert all(len(row["key"]) == 16 for row in rows)
 
 
 @pytest.fixture
