@@ -8,7 +8,7 @@ import pytest
 
 from fangxin.cli._judging import JudgeSpec, judging
 from fangxin.cli._terminal import InputError
-from fangxin.detect import LLMJudge, Policy, ReplyJudge
+from fangxin.detect import LLMJudge, Policy, ReadReplies, ReplyJudge
 
 URL = "http://127.0.0.1:9/v1"
 
@@ -36,7 +36,8 @@ async def test_rules_and_stance_reach_the_judge_and_the_run(tmp_path: Path) -> N
 
 async def test_without_a_url_the_built_in_judge_judges() -> None:
     async with judging(spec(None), None) as (judge, card, what):
-        assert isinstance(judge, ReplyJudge)
+        assert isinstance(judge, ReadReplies)
+        assert isinstance(judge.judge, ReplyJudge)
         assert card is not None
         assert what == {"name": "reply-judge"}
 
